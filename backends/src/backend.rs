@@ -1,0 +1,160 @@
+//! The seam between devices and what keeps their bytes.
+
+use std::fmt::Debug;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use pagecast_memory::{Memory, Slice};
+use thiserror::Error;
+
+/// What keeps a device's bytes.
+///
+/// `execute` may block and may be called from any thread, several at a time. A backend that also has a `descriptor` is
+/// one whose operations io_uring can execute on that descriptor, with the same meaning.
+pub trait Backend: Send + Sync + Debug {
+    /// What it is and can do. Constant while it is open, but for the size.
+    fn properties(&self) -> &Properties;
+
+    /// Bytes that are there now; one quick system call at most. Fails when the store is gone.
+    fn current_size(&self) -> Result<u64, BackendError>;
+
+    /// Executes one operation to its end.
+    fn execute(&self, operation: &Operation) -> Result<(), BackendError>;
+
+    /// The descriptor on which io_uring may execute reads, writes and flushes.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
+
+    /// The page cache of the store as memory, if it can be had.
+    fn page_cache(&self) -> Option<Arc<dyn PageCache>>;
+}
+
+/// A shared mapping of a store's page cache, from offset 0 to the size it had when it was opened.
+pub trait PageCache: Send + Sync + Debug {
+    /// The mapping. Offsets in it are offsets in the store.
+    ///
+    /// `writable` asks for a mapping that may be written through as well, which kernels before 6.2 want even for a
+    /// registration that only reads. The writable mapping is never written by the CPU.
+    fn memory(&self, writable: bool) -> Result<Arc<dyn Memory>, BackendError>;
+
+    /// Brings a range into the page cache and reports what a read would: an I/O error is an error here and not a signal
+    /// later. Blocks.
+    fn populate(&self, offset: u64, length: u64) -> Result<(), BackendError>;
+}
+
+/// What a backend is and can do.
+#[derive(Clone, Debug)]
+pub struct Properties {
+    /// Bytes, when it was opened.
+    pub size: u64,
+    /// Smallest unit that the store writes without reading first, in bytes (a power of two, at least 512).
+    pub physical_block_size: u32,
+    /// Opened without the right to write.
+    pub read_only: bool,
+    /// [`Operation::Discard`] works.
+    pub can_discard: bool,
+    /// After a discard, the range reads as zeros.
+    pub discard_zeroes: bool,
+    /// Smallest range worth a discard, in bytes; 0 if unknown.
+    pub discard_granularity: u32,
+    /// The store spins.
+    pub rotational: bool,
+    /// What kind of store it is, for people: `file on ext4`, `block device`.
+    pub description: String,
+}
+
+/// One request to a backend. Buffers are filled or written in order; their lengths add up to the length of the range.
+#[derive(Debug)]
+pub enum Operation {
+    /// Fill the buffers from `offset` on.
+    Read {
+        /// First byte.
+        offset: u64,
+        /// Where to.
+        buffers: Vec<Slice>,
+    },
+    /// Write the buffers at `offset`.
+    Write {
+        /// First byte.
+        offset: u64,
+        /// Where from.
+        buffers: Vec<Slice>,
+        /// On stable storage before it is done (RWF_DSYNC).
+        durable: bool,
+    },
+    /// Everything that was written before is on stable storage when this is done (fdatasync).
+    Flush,
+    /// The range is not needed any more; it reads as zeros if [`Properties::discard_zeroes`].
+    Discard {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+    },
+    /// The range reads as zeros. The store stays allocated where the backend can do that.
+    WriteZeroes {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+        /// On stable storage before it is done.
+        durable: bool,
+    },
+}
+
+/// Why an operation failed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum BackendError {
+    /// The store does not reach that far (any more).
+    #[error("the backing store ends before the range")]
+    PastEnd,
+    /// The store has no room left (ENOSPC, EDQUOT).
+    #[error("no space left in the backing store")]
+    NoSpace,
+    /// The medium failed in that range (EIO, EBADMSG, EUCLEAN, ...).
+    #[error("the backing store reported a medium error (errno {0})")]
+    Medium(i32),
+    /// The store was opened for reading only, or was made so (EROFS, EPERM).
+    #[error("the backing store is read-only")]
+    ReadOnly,
+    /// The backend cannot do that.
+    #[error("not supported by the backing store")]
+    Unsupported,
+    /// The store is gone, or failed in another way (errno).
+    #[error("the backing store failed (errno {0})")]
+    Failed(i32),
+}
+
+/// Names a submitted operation; comes back in [`Done`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token(pub u64);
+
+/// A finished operation, with its buffers given back.
+#[derive(Debug)]
+pub struct Done {
+    /// As submitted.
+    pub token: Token,
+    /// How it ended.
+    pub result: Result<(), BackendError>,
+    /// The operation itself, so that its buffers can be reused.
+    pub operation: Operation,
+}
+
+/// Executes operations for one shard.
+///
+/// Dropping it waits for what is in flight: the kernel never keeps a buffer that was freed.
+pub trait IoQueue: Send + Debug {
+    /// Starts an operation. It ends in [`Done`], also when it fails at once.
+    fn submit(&mut self, backend: &Arc<dyn Backend>, operation: Operation, token: Token);
+
+    /// Makes the kernel see what was submitted since the last call: one system call for all, none if there is nothing.
+    fn flush(&mut self);
+
+    /// Takes what is done.
+    fn poll(&mut self, done: &mut Vec<Done>);
+
+    /// Operations in flight.
+    fn in_flight(&self) -> usize;
+
+    /// Readable when something is done.
+    fn event_fd(&self) -> BorrowedFd<'_>;
+}

@@ -1,0 +1,12 @@
+//! Backing stores.
+//!
+//! A [`Backend`] is what a device keeps its blocks in; an [`IoQueue`] executes [`Operation`]s on backends for one shard,
+//! by io_uring where the kernel allows it, by a pool of threads elsewhere. A backend whose bytes can be mapped offers a
+//! [`PageCache`], from which the zero-copy path registers windows.
+//!
+//! `unsafe` is allowed here for the mapping of files and for handing buffers to io_uring.
+#![allow(unsafe_code)]
+
+mod backend;
+
+pub use backend::{Backend, BackendError, Done, IoQueue, Operation, PageCache, Properties, Token};
