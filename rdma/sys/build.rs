@@ -8,8 +8,11 @@ const LIBRARIES: [(&str, &str); 2] = [("libibverbs", "1.14.44"), ("librdmacm", "
 
 const SOURCES: [&str; 3] = ["shim/verbs.c", "shim/cm.c", "shim/layout.c"];
 
+/// A provider for the crate's tests.
+const FAKE: &str = "shim/fake.c";
+
 fn main() {
-    for path in SOURCES.iter().chain(&["shim/shim.h"]) {
+    for path in SOURCES.iter().chain(&[FAKE, "shim/shim.h"]) {
         println!("cargo::rerun-if-changed={path}");
     }
 
@@ -36,13 +39,15 @@ fn main() {
         }
     }
 
-    compile(&SOURCES, &include, "pagecast_rdma_shim");
+    compile(&SOURCES, &include, "pagecast_rdma_shim", true);
+    // The crate's tests name this one themselves.
+    compile(&[FAKE], &include, "pagecast_rdma_fake", false);
     for flag in link {
         println!("cargo::rustc-link-{flag}");
     }
 }
 
-fn compile(sources: &[&str], include: &[PathBuf], name: &str) {
+fn compile(sources: &[&str], include: &[PathBuf], name: &str, link: bool) {
     let result = cc::Build::new()
         .files(sources)
         .includes(include)
@@ -54,6 +59,7 @@ fn compile(sources: &[&str], include: &[PathBuf], name: &str) {
         .flag_if_supported("-Wno-sign-compare")
         // A shim call is one jump; keep it so in debug builds.
         .opt_level(2)
+        .cargo_metadata(link)
         .try_compile(name);
     if let Err(error) = result {
         println!(
