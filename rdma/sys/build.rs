@@ -16,7 +16,8 @@ fn main() {
         println!("cargo::rerun-if-changed={path}");
     }
 
-    // The shim goes to the linker before the libraries that it needs, hence metadata by hand and in this order.
+    // The shim goes to the linker before the libraries that it needs, hence metadata by hand and in
+    // this order.
     let mut include = Vec::new();
     let mut link = Vec::new();
     for (name, version) in LIBRARIES {

@@ -1,8 +1,9 @@
 //! The header check: do the committed bindings say what the installed headers say?
 //!
-//! The shim carries a table of sizes, alignments, offsets and constants as the C compiler saw them; the Rust side of
-//! the same table comes from the bindings. Both are written by `regenerate/`, so every field and constant that Rust can
-//! name is compared. CI runs the check as a test, and a program can run it at start.
+//! The shim carries a table of sizes, alignments, offsets and constants as the C compiler saw them;
+//! the Rust side of the same table comes from the bindings. Both are written by `regenerate/`, so
+//! every field and constant that Rust can name is compared. CI runs the check as a test, and a
+//! program can run it at start.
 
 mod expected;
 
@@ -15,7 +16,8 @@ use crate::{pc_layout_entry, pc_layout_table};
 
 /// Compares the bindings with the headers that the shim was compiled against.
 ///
-/// On an error nothing else of this crate may be called: structures would be read and written in the wrong places.
+/// On an error nothing else of this crate may be called: structures would be read and written in
+/// the wrong places.
 pub fn verify() -> Result<(), LayoutError> {
     let differences = compare(expected::EXPECTED, installed());
     if differences.is_empty() {
@@ -93,13 +95,15 @@ impl Rule {
 
 fn installed() -> Vec<(&'static str, i64)> {
     let mut len = 0;
-    // SAFETY: the shim returns a static array and writes its length to `len`, which is a live, writable size_t.
+    // SAFETY: the shim returns a static array and writes its length to `len`, which is a live,
+    // writable size_t.
     let entries: &[pc_layout_entry] =
         unsafe { slice::from_raw_parts(pc_layout_table(&mut len), len) };
     entries
         .iter()
         .map(|entry| {
-            // SAFETY: every `name` in the shim's table is a string literal: NUL-terminated, static and never written.
+            // SAFETY: every `name` in the shim's table is a string literal: NUL-terminated, static
+            // and never written.
             let name = unsafe { CStr::from_ptr(entry.name) };
             (name.to_str().unwrap_or("(not UTF-8)"), entry.value)
         })

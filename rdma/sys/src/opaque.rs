@@ -1,6 +1,7 @@
 //! Objects that the libraries own and Rust only points to.
 //!
-//! No layout is promised, so a library may change it freely. The shim reads the few fields that are needed.
+//! No layout is promised, so a library may change it freely. The shim reads the few fields that are
+//! needed.
 
 use std::marker::{PhantomData, PhantomPinned};
 

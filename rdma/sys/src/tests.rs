@@ -1,4 +1,5 @@
-//! Tests without an RDMA device: the real libraries as far as they go alone, and a fake provider under the shim.
+//! Tests without an RDMA device: the real libraries as far as they go alone, and a fake provider
+//! under the shim.
 
 mod fake;
 mod linked;

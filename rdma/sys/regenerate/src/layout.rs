@@ -1,4 +1,5 @@
-//! The two halves of the header check: what the bindings say, as Rust, and what the headers say, as C.
+//! The two halves of the header check: what the bindings say, as Rust, and what the headers say, as
+//! C.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -7,7 +8,8 @@ use std::fmt::Write;
 use quote::ToTokens;
 use syn::{Fields, ImplItem, Item, Type};
 
-/// Structures that the libraries allocate. They may have grown at the end; what Rust reads must be where it was.
+/// Structures that the libraries allocate. They may have grown at the end; what Rust reads must be
+/// where it was.
 const LIBRARY_OWNED: &[&str] = &[
     "ibv_comp_channel",
     "ibv_mr",
@@ -86,8 +88,8 @@ fn records(items: &[Item]) -> BTreeMap<String, Record<'_>> {
     records
 }
 
-/// The fields of a record, those of its unnamed and inline records included: C names `imm_data` and `wr.rdma.rkey` where
-/// Rust has to name `__bindgen_anon_1.imm_data` and `wr.rdma.rkey`.
+/// The fields of a record, those of its unnamed and inline records included: C names `imm_data` and
+/// `wr.rdma.rkey` where Rust has to name `__bindgen_anon_1.imm_data` and `wr.rdma.rkey`.
 fn fields(
     out: &mut Entries,
     records: &BTreeMap<String, Record<'_>>,

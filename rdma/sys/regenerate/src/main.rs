@@ -1,7 +1,9 @@
-//! Rewrites `src/bindings/{types,functions}.rs`, `src/layout/expected.rs` and `shim/layout.c` of the `rdma-sys` crate.
+//! Rewrites `src/bindings/{types,functions}.rs`, `src/layout/expected.rs` and `shim/layout.c` of
+//! the `rdma-sys` crate.
 //!
-//! The bindings come from `shim/shim.h` and the installed rdma-core headers, by bindgen. The two halves of the header
-//! check come from the bindings, so that every field and constant that Rust can name is compared.
+//! The bindings come from `shim/shim.h` and the installed rdma-core headers, by bindgen. The two
+//! halves of the header check come from the bindings, so that every field and constant that Rust
+//! can name is compared.
 
 mod layout;
 
@@ -13,11 +15,13 @@ use std::{env, fs};
 use bindgen::callbacks::{IntKind, ParseCallbacks};
 use bindgen::{Builder, EnumVariation, Formatter, RustEdition, RustTarget};
 
-/// Types that Rust only holds pointers to. Their layout is left to C; the shim has accessors for the few fields needed.
+/// Types that Rust only holds pointers to. Their layout is left to C; the shim has accessors for
+/// the few fields needed.
 const OPAQUE: &str =
     "ibv_ah|ibv_context|ibv_cq|ibv_device|ibv_mw|ibv_pd|ibv_qp|ibv_srq|ibv_wq|rdma_cm_id";
 
-/// Structures that no call returns a pointer to or takes one of through the functions alone, and names for plain integers.
+/// Structures that no call returns a pointer to or takes one of through the functions alone, and
+/// names for plain integers.
 const EXTRA_TYPES: &str = "sockaddr_ib|ibv_(access|send|wc|device_cap|port_cap)_flags|ibv_qp_attr_mask\
     |ibv_srq_attr_mask|ibv_odp_general_caps|ibv_odp_transport_cap_bits|ib_uverbs_advise_mr_flag";
 
@@ -78,8 +82,8 @@ fn types(root: &Path) -> Result<String, Box<dyn Error>> {
     Ok(name_anonymous(&text))
 }
 
-/// Constants of unnamed enums get the type of the field or argument that they are for, in place of bindgen's numbered
-/// aliases, which change with every header.
+/// Constants of unnamed enums get the type of the field or argument that they are for, in place of
+/// bindgen's numbered aliases, which change with every header.
 fn name_anonymous(text: &str) -> String {
     let mut out = String::new();
     for line in text.lines() {
@@ -135,7 +139,8 @@ fn common(root: &Path) -> Builder {
         .formatter(Formatter::Prettyplease)
 }
 
-/// Gives macros the integer type of their use; bindgen picks the smallest that fits, and signed for 64-bit masks.
+/// Gives macros the integer type of their use; bindgen picks the smallest that fits, and signed for
+/// 64-bit masks.
 #[derive(Debug)]
 struct Constants;
 
@@ -149,7 +154,8 @@ impl ParseCallbacks for Constants {
     }
 }
 
-/// Writes a source file and runs rustfmt over it, so that a regenerated tree passes the format check.
+/// Writes a source file and runs rustfmt over it, so that a regenerated tree passes the format
+/// check.
 fn write_rust(path: &Path, text: &str) -> Result<(), Box<dyn Error>> {
     fs::write(path, text)?;
     let status = Command::new("rustfmt")

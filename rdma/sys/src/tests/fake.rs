@@ -22,7 +22,8 @@ fn exclusive() -> MutexGuard<'static, ()> {
 #[test]
 fn extended_query_reports_on_demand_paging() {
     let mut attr = pc_device_attr::default();
-    // SAFETY: the fake context is static and has the one entry that the call uses; `attr` is writable.
+    // SAFETY: the fake context is static and has the one entry that the call uses; `attr` is
+    // writable.
     let result = unsafe { pc_query_device(pc_fake_context(), &mut attr) };
 
     assert_eq!(result, 0);
@@ -48,7 +49,8 @@ fn extended_query_reports_on_demand_paging() {
 #[test]
 fn port_query_takes_the_extended_path_and_returns_errno_values() {
     let mut attr = pc_port_attr::default();
-    // SAFETY: the fake context is static and has the one entry that the call uses; `attr` is writable.
+    // SAFETY: the fake context is static and has the one entry that the call uses; `attr` is
+    // writable.
     let (good, bad) = unsafe {
         let good = pc_query_port(pc_fake_context(), 1, &mut attr);
         (
@@ -168,7 +170,8 @@ fn refused_request_is_pointed_out() {
 fn post_and_poll(wr: &mut ibv_send_wr) -> Result<ibv_wc, (i32, *mut ibv_send_wr)> {
     let mut bad = ptr::null_mut();
     let mut wc = ibv_wc::default();
-    // SAFETY: the fake objects are static; the list, its ranges and both results live through the calls.
+    // SAFETY: the fake objects are static; the list, its ranges and both results live through the
+    // calls.
     unsafe {
         let result = pc_post_send(pc_fake_qp(), wr, &mut bad);
         if result != 0 {

@@ -1,4 +1,5 @@
-//! What the real libraries do without an RDMA device: they are linked, and unknown values are harmless.
+//! What the real libraries do without an RDMA device: they are linked, and unknown values are
+//! harmless.
 
 use std::ffi::CStr;
 use std::ptr;
@@ -8,7 +9,8 @@ use crate::*;
 #[test]
 fn device_list_is_terminated_and_counted() {
     let mut count = -1;
-    // SAFETY: `count` is writable. The list is NULL, or an array of `count` devices and a NULL, freed once.
+    // SAFETY: `count` is writable. The list is NULL, or an array of `count` devices and a NULL,
+    // freed once.
     unsafe {
         let list = pc_get_device_list(&mut count);
         // Without the RDMA modules libibverbs answers NULL and ENOSYS, or an empty list.
