@@ -24,6 +24,22 @@ pub trait Backend: Send + Sync + Debug {
     /// The descriptor on which io_uring may execute reads, writes and flushes.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 
+    /// What [`Backend::settle`] wants to know of the moment before an operation started on the descriptor.
+    fn mark(&self) -> u64 {
+        0
+    }
+
+    /// What to report for an operation that an engine executed on the descriptor, with what it came to there: the
+    /// backend may know more, such as a failed write-back that the kernel told somebody else about.
+    fn settle(
+        &self,
+        _operation: &Operation,
+        _mark: u64,
+        result: Result<(), BackendError>,
+    ) -> Result<(), BackendError> {
+        result
+    }
+
     /// The page cache of the store as memory, if it can be had.
     fn page_cache(&self) -> Option<Arc<dyn PageCache>>;
 }
@@ -81,7 +97,7 @@ pub enum Operation {
         /// On stable storage before it is done (RWF_DSYNC).
         durable: bool,
     },
-    /// Everything that was written before is on stable storage when this is done (fdatasync).
+    /// Every write that was done before this was submitted is on stable storage when this is done (fdatasync).
     Flush,
     /// The range is not needed any more; it reads as zeros if [`Properties::discard_zeroes`].
     Discard {

@@ -4,9 +4,24 @@
 //! by io_uring where the kernel allows it, by a pool of threads elsewhere. A backend whose bytes can be mapped offers a
 //! [`PageCache`], from which the zero-copy path registers windows.
 //!
-//! `unsafe` is allowed here for the mapping of files and for handing buffers to io_uring.
+//! `unsafe` is allowed here for the mapping of files and for handing buffers to the kernel.
 #![allow(unsafe_code)]
 
+mod admission;
 mod backend;
+mod completions;
+mod descriptor;
+mod errno;
+mod file;
+mod holder;
+mod mapping;
+mod open;
+mod survey;
+mod threads;
+mod vectors;
+mod write_back;
 
 pub use backend::{Backend, BackendError, Done, IoQueue, Operation, PageCache, Properties, Token};
+pub use file::{FileBackend, MemoryBackend};
+pub use open::{FileOptions, OpenError};
+pub use threads::{ThreadPool, ThreadQueue};
