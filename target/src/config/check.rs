@@ -1,0 +1,201 @@
+//! What has to hold between the parts of a configuration.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
+
+use super::device::DeviceConfig;
+use super::document::{Fault, Problems, join, show};
+use super::nearest::suggestion;
+use super::target::{Endpoint, Portal, TargetConfig};
+use crate::identity;
+
+/// Items that did not parse are `None`: their problems are known already.
+pub(super) fn check(
+    problems: &mut Problems,
+    devices: &[Option<DeviceConfig>],
+    targets: &[Option<TargetConfig>],
+) {
+    check_devices(problems, devices);
+    check_targets(problems, targets);
+    check_portals(problems, targets);
+    // A device that did not parse would make every LUN that names it a problem too.
+    if devices.iter().all(Option::is_some) {
+        check_luns(problems, devices, targets);
+    }
+}
+
+fn check_devices(problems: &mut Problems, devices: &[Option<DeviceConfig>]) {
+    let mut names = Unique::new("device name", "devices have different names");
+    let mut serials = Unique::new("serial", "initiators tell devices apart by it");
+    let mut naas = Unique::new("NAA designator", "initiators tell devices apart by it");
+    let mut uuids = Unique::new("UUID", "initiators tell devices apart by it");
+    let mut paths = Unique::new("path", "two devices cannot have the same store");
+    for (i, device) in devices.iter().enumerate() {
+        let Some(device) = device else { continue };
+        let at = |key: &str| format!("devices[{i}].{key}");
+        names.add(
+            problems,
+            device.name.clone(),
+            &show(&device.name),
+            at("name"),
+        );
+        if let Some(serial) = &device.serial {
+            serials.add(problems, serial.clone(), &show(serial), at("serial"));
+        }
+        if let Some(naa) = device.naa {
+            naas.add(problems, naa, &naa.to_string(), at("naa"));
+        }
+        if let Some(uuid) = device.uuid {
+            uuids.add(problems, uuid, &uuid.to_string(), at("uuid"));
+        }
+        if let Some(path) = device.store.path() {
+            paths.add(problems, path.clone(), &format!("{path:?}"), at("path"));
+        }
+    }
+}
+
+fn check_targets(problems: &mut Problems, targets: &[Option<TargetConfig>]) {
+    let mut names = Unique::new("target name", "targets have different names");
+    let mut iqns = Unique::new("iSCSI name", "give each target its own \"iqn\"");
+    let mut nqns = Unique::new("NVMe qualified name", "give each target its own \"nqn\"");
+    let mut ports = Unique::new(
+        "SRP target port identifier",
+        "give each target its own \"srp_id_ext\" or \"srp_ioc_guid\"",
+    );
+    for (i, target) in targets.iter().enumerate() {
+        let Some(target) = target else { continue };
+        let at = |key: &str| format!("targets[{i}].{key}");
+        names.add(
+            problems,
+            target.name.clone(),
+            &show(&target.name),
+            at("name"),
+        );
+        // The default of one target may be what another was given.
+        let iqn = target
+            .iqn
+            .clone()
+            .unwrap_or_else(|| identity::default_iqn(&target.name));
+        iqns.add(problems, iqn.clone(), &show(&iqn), at("iqn"));
+        let nqn = target
+            .nqn
+            .clone()
+            .unwrap_or_else(|| identity::default_nqn(&target.name));
+        nqns.add(problems, nqn.clone(), &show(&nqn), at("nqn"));
+        if let (Some(id_ext), Some(ioc_guid)) = (target.srp_id_ext, target.srp_ioc_guid) {
+            let text = format!("{id_ext}:{ioc_guid}");
+            ports.add(problems, (id_ext, ioc_guid), &text, at("srp_id_ext"));
+        }
+        let mut groups = Unique::new("group name", "groups of a target have different names");
+        for (g, group) in target.groups.iter().enumerate() {
+            let at = at(&format!("groups[{g}].name"));
+            groups.add(problems, group.name.clone(), &show(&group.name), at);
+        }
+    }
+}
+
+/// One target may not ask twice for the same place. Two may share it, if they speak the same protocol there.
+fn check_portals(problems: &mut Problems, targets: &[Option<TargetConfig>]) {
+    let mut seen: Vec<(usize, String, Portal)> = Vec::new();
+    for (t, target) in targets.iter().enumerate() {
+        for (p, &portal) in target.iter().flat_map(|target| &target.portals).enumerate() {
+            let at = format!("targets[{t}].portals[{p}]");
+            let clash = seen.iter().find_map(|(owner, path, other)| {
+                clash(portal, *other, t == *owner).map(|fault| (path, fault))
+            });
+            if let Some((path, why)) = clash {
+                let what = format!("{portal} {why} {path}");
+                problems.add(
+                    &at,
+                    Fault::new(what, "remove it, or give it another address or port"),
+                );
+            }
+            seen.push((t, at, portal));
+        }
+    }
+}
+
+/// Why both cannot be listened on.
+fn clash(portal: Portal, other: Portal, same_target: bool) -> Option<&'static str> {
+    if portal == other {
+        return same_target.then_some("is there twice: see");
+    }
+    let (
+        Endpoint::Ip {
+            address: a,
+            port: ap,
+        },
+        Endpoint::Ip {
+            address: b,
+            port: bp,
+        },
+    ) = (portal.endpoint, other.endpoint)
+    else {
+        return (portal.endpoint == other.endpoint).then_some("is taken by");
+    };
+    if ap != bp || portal.transport.is_rdma() != other.transport.is_rdma() {
+        return None;
+    }
+    if a == b {
+        return Some("is taken by");
+    }
+    (covers(a, b) || covers(b, a)).then_some("overlaps with")
+}
+
+/// Whether a listener on the wildcard `wide` takes what comes for `address`. The IPv6 wildcard takes IPv4 as well.
+fn covers(wide: IpAddr, address: IpAddr) -> bool {
+    wide.is_unspecified() && (wide.is_ipv6() || address.is_ipv4())
+}
+
+fn check_luns(
+    problems: &mut Problems,
+    devices: &[Option<DeviceConfig>],
+    targets: &[Option<TargetConfig>],
+) {
+    let known: Vec<&str> = devices
+        .iter()
+        .flatten()
+        .map(|device| &*device.name)
+        .collect();
+    for (t, target) in targets.iter().enumerate() {
+        for (g, group) in target.iter().flat_map(|target| &target.groups).enumerate() {
+            for (lun, device) in &group.luns {
+                if !known.contains(&&**device) {
+                    let at = join(&format!("targets[{t}].groups[{g}].luns"), &lun.to_string());
+                    let what = format!("there is no device {}", show(device));
+                    problems.add(&at, Fault::new(what, suggestion(device, &known)));
+                }
+            }
+        }
+    }
+}
+
+/// Finds values that are there twice.
+struct Unique<T> {
+    kind: &'static str,
+    remedy: &'static str,
+    seen: HashMap<T, String>,
+}
+
+impl<T: Hash + Eq> Unique<T> {
+    fn new(kind: &'static str, remedy: &'static str) -> Self {
+        Self {
+            kind,
+            remedy,
+            seen: HashMap::new(),
+        }
+    }
+
+    fn add(&mut self, problems: &mut Problems, value: T, shown: &str, at: String) {
+        match self.seen.get(&value) {
+            None => {
+                self.seen.insert(value, at);
+            }
+            Some(first) => {
+                let what = format!("the {} {shown} is already that of {first}", self.kind);
+                problems.add(&at, Fault::new(what, self.remedy));
+            }
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! The configuration: one JSON document, checked whole before anything starts.
+//!
+//! What is wrong is reported all at once, each with the file, the path of the key and what to do. A [`Config`] serialises
+//! to a document of the same shape, which reads back as the same configuration.
+
+pub mod args;
+mod check;
+mod device;
+mod document;
+mod error;
+mod ids;
+mod name;
+pub mod nearest;
+mod settings;
+mod target;
+mod units;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+pub use device::{DeviceConfig, Store, ZeroCopy};
+pub use error::{ConfigError, Problem};
+pub use ids::{Guid, Naa, ServiceId, Uuid};
+pub use name::Name;
+pub use settings::{IoEngine, Settings};
+pub use target::{Endpoint, GroupConfig, Portal, TargetConfig, Transport};
+pub use units::{ByteSize, Span};
+
+use document::{Node, Problems};
+
+/// Everything that one daemon is told.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Config {
+    /// Names are unique.
+    pub devices: Vec<DeviceConfig>,
+    /// Names and identities are unique; LUN maps name devices that are there.
+    pub targets: Vec<TargetConfig>,
+    /// The keys at the top level.
+    #[serde(flatten)]
+    pub settings: Settings,
+}
+
+/// A portal that this version cannot serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsupported {
+    /// The key path of the portal.
+    pub path: String,
+    /// The target that asks for it.
+    pub target: Name,
+    /// What it asks for.
+    pub portal: Portal,
+}
+
+impl std::fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let served: Vec<&str> = Transport::SERVED.iter().map(|t| t.as_str()).collect();
+        write!(
+            f,
+            "{}: target {} asks for {}, and this version serves only {}; remove the portal",
+            self.path,
+            self.target,
+            self.portal,
+            served.join(", "),
+        )
+    }
+}
+
+/// A place to listen on, and the targets behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Where.
+    pub portal: Portal,
+    /// Indices of the targets that share it, ascending. A login names the one that it wants.
+    pub targets: Vec<usize>,
+}
+
+impl Config {
+    /// Bytes of a configuration file, at most.
+    const LONGEST: u64 = 16 << 20;
+
+    /// Reads a configuration file. Relative paths in it are relative to its directory.
+    pub fn from_file(file: &Path) -> Result<Self, ConfigError> {
+        let read_error = |cause| ConfigError::Read {
+            file: file.to_owned(),
+            cause,
+        };
+        let mut text = String::new();
+        File::open(file)
+            .and_then(|open| open.take(Self::LONGEST + 1).read_to_string(&mut text))
+            .map_err(read_error)?;
+        if text.len() as u64 > Self::LONGEST {
+            return Err(ConfigError::TooLong {
+                file: file.to_owned(),
+                limit: Self::LONGEST,
+            });
+        }
+        let mut config = Self::parse(&text, &file.display().to_string())?;
+        let absolute = std::path::absolute(file).map_err(read_error)?;
+        let directory = absolute.parent().unwrap_or(Path::new("/"));
+        for device in &mut config.devices {
+            if let Store::File { path } | Store::Block { path } = &mut device.store {
+                *path = directory.join(&*path);
+            }
+        }
+        Ok(config)
+    }
+
+    /// Reads a document. `origin` is what messages call it.
+    pub fn parse(text: &str, origin: &str) -> Result<Self, ConfigError> {
+        let node: Node = serde_json::from_str(text).map_err(|error| syntax(origin, &error))?;
+        let mut problems = Problems::default();
+        let config = Self::read(&mut problems, &node);
+        let problems = problems.into_list();
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => Err(ConfigError::Invalid {
+                origin: origin.to_owned(),
+                problems,
+            }),
+        }
+    }
+
+    fn read(problems: &mut Problems, node: &Node) -> Option<Self> {
+        let mut keys = vec!["devices", "targets"];
+        keys.extend(Settings::KEYS);
+        let object = problems.object(node, "", &keys)?;
+        // `list` drops items that do not parse, and with them the positions that paths are made of: keep the holes.
+        let devices = object.list(problems, "devices", |problems, node, path| {
+            Some(DeviceConfig::read(problems, node, path))
+        });
+        let targets = object.list(problems, "targets", |problems, node, path| {
+            Some(TargetConfig::read(problems, node, path))
+        });
+        let settings = Settings::read(problems, &object);
+        check::check(problems, &devices, &targets);
+        Some(Self {
+            devices: devices.into_iter().collect::<Option<_>>()?,
+            targets: targets.into_iter().collect::<Option<_>>()?,
+            settings,
+        })
+    }
+
+    /// What `--file` means: the device `disk0` is that image, and the target `store` shows it as LUN 0 to the initiators
+    /// that match a pattern of `allow`, over every transport that this version serves, on all addresses and the
+    /// transport's usual port.
+    pub fn from_file_options(image: &Path, allow: &[String]) -> Result<Self, ConfigError> {
+        if allow.is_empty() {
+            return Err(ConfigError::Options(format!(
+                "--file {} is for nobody yet; add --allow PATTERN for each initiator that may use it, \
+                 such as --allow 10.0.0.7 or --allow 'iqn.*:web?', or --allow '*' for everybody who reaches this machine",
+                image.display()
+            )));
+        }
+        let initiators = allow
+            .iter()
+            .map(|text| name::pattern_text(text))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|fault| {
+                ConfigError::Options(format!("--allow: {}; {}", fault.what, fault.remedy))
+            })?;
+        let path = std::path::absolute(image).map_err(|cause| ConfigError::Read {
+            file: image.to_owned(),
+            cause,
+        })?;
+        Ok(Self::simple(path, initiators))
+    }
+
+    fn simple(path: PathBuf, initiators: Vec<String>) -> Self {
+        let name = |text: &str| Name::new(text).unwrap_or_else(|| unreachable!("a good name"));
+        let portals = Transport::SERVED.iter().map(|&transport| Portal {
+            transport,
+            endpoint: Endpoint::Ip {
+                // Takes IPv4 as well: a wildcard listener of the RDMA/CM that is not `afonly` matches both families.
+                address: std::net::Ipv6Addr::UNSPECIFIED.into(),
+                port: transport.default_port(),
+            },
+        });
+        Self {
+            devices: vec![DeviceConfig::new(name("disk0"), Store::File { path })],
+            targets: vec![TargetConfig {
+                name: name("store"),
+                iqn: None,
+                nqn: None,
+                srp_id_ext: None,
+                srp_ioc_guid: None,
+                portals: portals.collect(),
+                groups: vec![GroupConfig {
+                    name: name("allowed"),
+                    initiators,
+                    luns: [(0, name("disk0"))].into(),
+                }],
+            }],
+            settings: Settings::default(),
+        }
+    }
+
+    /// Portals whose transport this version does not serve.
+    pub fn unsupported(&self) -> Vec<Unsupported> {
+        let mut list = Vec::new();
+        for (t, target) in self.targets.iter().enumerate() {
+            for (p, &portal) in target.portals.iter().enumerate() {
+                if !Transport::SERVED.contains(&portal.transport) {
+                    let path = format!("targets[{t}].portals[{p}]");
+                    list.push(Unsupported {
+                        path,
+                        target: target.name.clone(),
+                        portal,
+                    });
+                }
+            }
+        }
+        list
+    }
+
+    /// The places to listen on, each once, in the order of the configuration.
+    pub fn listeners(&self) -> Vec<Listener> {
+        let mut list: Vec<Listener> = Vec::new();
+        for (t, target) in self.targets.iter().enumerate() {
+            for &portal in &target.portals {
+                match list.iter_mut().find(|listener| listener.portal == portal) {
+                    Some(listener) => listener.targets.push(t),
+                    None => list.push(Listener {
+                        portal,
+                        targets: vec![t],
+                    }),
+                }
+            }
+        }
+        list
+    }
+
+    /// The document, for people to read and [`parse`](Self::parse) to read back.
+    pub fn to_json(&self) -> String {
+        // Names, numbers and paths that came from JSON text: nothing in it can fail.
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+}
+
+fn syntax(origin: &str, error: &serde_json::Error) -> ConfigError {
+    // serde_json appends " at line L column C".
+    let message = error.to_string();
+    let message = message
+        .split(" at line ")
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    ConfigError::Syntax {
+        origin: origin.to_owned(),
+        line: error.line(),
+        column: error.column(),
+        message,
+    }
+}

@@ -1,0 +1,345 @@
+//! What a target is to be.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Serialize, Serializer};
+
+use super::document::{Fault, Node, Object, Problems, integer, show, string, word};
+use super::ids::{Guid, ServiceId};
+use super::name::{Name, iqn, nqn, pattern};
+
+/// One target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TargetConfig {
+    /// Unique among targets.
+    pub name: Name,
+    /// iSCSI name; derived from the name if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iqn: Option<String>,
+    /// NVMe qualified name; derived from the name if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nqn: Option<String>,
+    /// First half of the SRP target port identifier; derived from the name if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub srp_id_ext: Option<Guid>,
+    /// Second half of the SRP target port identifier; derived from the name if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub srp_ioc_guid: Option<Guid>,
+    /// Where it listens.
+    pub portals: Vec<Portal>,
+    /// Who sees what, in the order in which initiators are matched.
+    pub groups: Vec<GroupConfig>,
+}
+
+/// Where a target listens. Several targets may share one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Portal {
+    /// What is spoken there.
+    pub transport: Transport,
+    /// Where: the keys `address` and `port`, or `service_id`.
+    #[serde(flatten)]
+    pub endpoint: Endpoint,
+}
+
+impl fmt::Display for Portal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.endpoint {
+            Endpoint::Ip { address, port } => {
+                write!(f, "{} {}", self.transport, SocketAddr::new(address, port))
+            }
+            Endpoint::Service { service_id } => {
+                write!(f, "{} service id {service_id}", self.transport)
+            }
+        }
+    }
+}
+
+/// An address to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(untagged)]
+pub enum Endpoint {
+    /// An IP address, wildcards included. `::` takes IPv4 as well, unless net.ipv6.bindv6only is set.
+    Ip {
+        /// Canonical: never an IPv4 address in IPv6 clothes.
+        address: IpAddr,
+        /// Never 0.
+        port: u16,
+    },
+    /// The native InfiniBand connection manager, on every InfiniBand port.
+    Service {
+        /// Which one.
+        service_id: ServiceId,
+    },
+}
+
+/// A storage protocol over something that carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// SCSI RDMA Protocol.
+    Srp,
+    /// iSCSI extensions for RDMA.
+    Iser,
+    /// NVMe over RDMA.
+    NvmeRdma,
+    /// iSCSI over TCP.
+    IscsiTcp,
+}
+
+impl Transport {
+    /// All that a configuration may name.
+    pub const ALL: [Self; 4] = [Self::Srp, Self::Iser, Self::NvmeRdma, Self::IscsiTcp];
+
+    /// Those that this version serves.
+    pub const SERVED: &'static [Self] = &[Self::Srp];
+
+    /// As in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Srp => "srp",
+            Self::Iser => "iser",
+            Self::NvmeRdma => "nvme-rdma",
+            Self::IscsiTcp => "iscsi-tcp",
+        }
+    }
+
+    /// The port that its users expect. SRP over RDMA/CM has none assigned; 5555 is what everybody uses.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Srp => 5555,
+            Self::Iser | Self::IscsiTcp => 3260,
+            Self::NvmeRdma => 4420,
+        }
+    }
+
+    /// Listens in the RDMA/CM's port space, and not in TCP's.
+    pub fn is_rdma(self) -> bool {
+        !matches!(self, Self::IscsiTcp)
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Serialize for Transport {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// A set of initiators and what they see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GroupConfig {
+    /// Unique within the target.
+    pub name: Name,
+    /// Patterns, matched in order.
+    pub initiators: Vec<String>,
+    /// Device names by LUN.
+    pub luns: BTreeMap<u16, Name>,
+}
+
+impl GroupConfig {
+    /// The largest LUN of the flat addressing method (SAM-5 section 4.7.7.3: 14 bits).
+    pub const LUN_MAX: u16 = 0x3fff;
+}
+
+impl TargetConfig {
+    pub(super) fn read(problems: &mut Problems, node: &Node, path: &str) -> Option<Self> {
+        let object = problems.object(node, path, &KEYS)?;
+        let name = object.required(problems, "name", "\"store\"", Name::read);
+        let iqn = object.optional(problems, "iqn", iqn);
+        let nqn = object.optional(problems, "nqn", nqn);
+        let srp_id_ext = object.optional(problems, "srp_id_ext", Guid::read);
+        let srp_ioc_guid = object.optional(problems, "srp_ioc_guid", Guid::read);
+        // Without holes, so that an index in a list is the index in the document.
+        let portals = object.list(problems, "portals", |problems, node, path| {
+            Some(Portal::read(problems, node, path))
+        });
+        let groups = object.list(problems, "groups", |problems, node, path| {
+            Some(GroupConfig::read(problems, node, path))
+        });
+        Some(Self {
+            name: name?,
+            iqn,
+            nqn,
+            srp_id_ext,
+            srp_ioc_guid,
+            portals: portals.into_iter().collect::<Option<_>>()?,
+            groups: groups.into_iter().collect::<Option<_>>()?,
+        })
+    }
+}
+
+const KEYS: [&str; 7] = [
+    "name",
+    "iqn",
+    "nqn",
+    "srp_id_ext",
+    "srp_ioc_guid",
+    "portals",
+    "groups",
+];
+
+impl Portal {
+    fn read(problems: &mut Problems, node: &Node, path: &str) -> Option<Self> {
+        let object =
+            problems.object(node, path, &["transport", "address", "port", "service_id"])?;
+        let transport = object.required(problems, "transport", "\"srp\"", |node| {
+            word(
+                node,
+                &Transport::ALL.map(|transport| (transport.as_str(), transport)),
+            )
+        });
+        let endpoint = if object.get("service_id").is_some() {
+            read_service(problems, &object, transport)
+        } else {
+            read_ip(problems, &object, transport)
+        };
+        Some(Self {
+            transport: transport?,
+            endpoint: endpoint?,
+        })
+    }
+}
+
+fn read_ip(
+    problems: &mut Problems,
+    object: &Object<'_>,
+    transport: Option<Transport>,
+) -> Option<Endpoint> {
+    let address = object.required(problems, "address", "\"0.0.0.0\"", address);
+    let port = match object.get("port") {
+        Some(_) => object.optional(problems, "port", port),
+        None => transport.map(Transport::default_port),
+    };
+    Some(Endpoint::Ip {
+        address: address?,
+        port: port?,
+    })
+}
+
+fn read_service(
+    problems: &mut Problems,
+    object: &Object<'_>,
+    transport: Option<Transport>,
+) -> Option<Endpoint> {
+    for key in ["address", "port"] {
+        if object.get(key).is_some() {
+            let what = format!("a portal has \"service_id\" or {key:?}, not both");
+            problems.add(
+                &object.path(key),
+                Fault::new(what, "remove one of them, or make two portals"),
+            );
+        }
+    }
+    if let Some(other) = transport.filter(|&transport| transport != Transport::Srp) {
+        let what = format!("{other} has no service id of its own");
+        problems.add(
+            &object.path("service_id"),
+            Fault::new(what, "give \"address\" and \"port\" instead"),
+        );
+    }
+    let service_id = object.optional(problems, "service_id", ServiceId::read)?;
+    Some(Endpoint::Service { service_id })
+}
+
+fn address(node: &Node) -> Result<IpAddr, Fault> {
+    let text = string(node)?;
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|t| t.strip_suffix(']'))
+        .unwrap_or(text);
+    let Ok(address) = bare.parse::<IpAddr>() else {
+        return Err(Fault::new(
+            format!("{} is not an IP address", show(text)),
+            "give one such as \"10.0.0.1\" or \"2001:db8::1\", or \"0.0.0.0\" or \"::\" for all of the machine's",
+        ));
+    };
+    let address = address.to_canonical();
+    let remedy = "give an address of this machine, or \"0.0.0.0\" or \"::\" for all of them";
+    match address {
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => Err(Fault::new(
+            format!(
+                "{} is link-local, and means nothing without its interface",
+                show(text)
+            ),
+            remedy,
+        )),
+        _ if address.is_multicast() => Err(Fault::new(
+            format!("{} is a multicast address", show(text)),
+            remedy,
+        )),
+        _ => Ok(address),
+    }
+}
+
+fn port(node: &Node) -> Result<u16, Fault> {
+    let value = integer(node, 1, u16::MAX.into())?;
+    // In bounds, so it fits.
+    Ok(u16::try_from(value).unwrap_or(u16::MAX))
+}
+
+impl GroupConfig {
+    fn read(problems: &mut Problems, node: &Node, path: &str) -> Option<Self> {
+        let object = problems.object(node, path, &["name", "initiators", "luns"])?;
+        let name = object.required(problems, "name", "\"everyone\"", Name::read);
+        if object.get("initiators").is_none() {
+            problems.add(
+                path,
+                Fault::new(
+                    "the key \"initiators\" is missing",
+                    "add \"initiators\": [\"*\"] to let everybody in, or name who may",
+                ),
+            );
+        }
+        let initiators = object.list(problems, "initiators", |problems, node, path| {
+            pattern(node)
+                .map_err(|fault| problems.add(path, fault))
+                .ok()
+        });
+        let luns = read_luns(problems, &object);
+        Some(Self {
+            name: name?,
+            initiators,
+            luns,
+        })
+    }
+}
+
+fn read_luns(problems: &mut Problems, object: &Object<'_>) -> BTreeMap<u16, Name> {
+    let mut luns = BTreeMap::new();
+    let Some(node) = object.get("luns") else {
+        return luns;
+    };
+    let path = object.path("luns");
+    for (key, device) in problems.entries(node, &path).unwrap_or_default() {
+        let at = super::document::join(&path, key);
+        let lun = parse_lun(key)
+            .map_err(|fault| problems.add(&at, fault))
+            .ok();
+        let device = Name::read(device)
+            .map_err(|fault| problems.add(&at, fault))
+            .ok();
+        if let (Some(lun), Some(device)) = (lun, device) {
+            luns.insert(lun, device);
+        }
+    }
+    luns
+}
+
+/// A LUN in plain decimal: one way to write each.
+fn parse_lun(text: &str) -> Result<u16, Fault> {
+    text.parse::<u16>()
+        .ok()
+        .filter(|lun| *lun <= GroupConfig::LUN_MAX && lun.to_string() == text)
+        .ok_or_else(|| {
+            Fault::new(
+                format!("{} is not a LUN", show(text)),
+                format!("give a number from \"0\" to \"{}\"", GroupConfig::LUN_MAX),
+            )
+        })
+}

@@ -1,0 +1,661 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// The example of the documentation.
+const EXAMPLE: &str = r#"{
+  "devices": [
+    { "name": "disk0", "backend": "file",   "path": "/srv/disk0.img" },
+    { "name": "ram0",  "backend": "memory", "size": "1GiB", "block_size": 4096 }
+  ],
+  "targets": [
+    { "name": "store",
+      "portals": [
+        { "transport": "srp",       "address": "0.0.0.0", "port": 5555 },
+        { "transport": "iser",      "address": "0.0.0.0", "port": 3260 },
+        { "transport": "nvme-rdma", "address": "0.0.0.0", "port": 4420 }
+      ],
+      "groups": [
+        { "name": "everyone", "initiators": ["*"], "luns": { "0": "disk0", "1": "ram0" } }
+      ] }
+  ]
+}"#;
+
+/// Every key that there is, with values that are not the defaults.
+const FULL: &str = r#"{
+  "devices": [
+    { "name": "a", "backend": "block", "path": "/dev/nvme0n1", "block_size": 4096, "read_only": true,
+      "write_cache": false, "zero_copy": "odp", "command_timeout": "1min", "queue_depth_max": 7,
+      "serial": "S 1", "naa": "0x600508b1001c4d5e6f708192a3b4c5d6",
+      "uuid": "F81D4FAE-7DEC-81D0-A765-00A0C91E6BF6" },
+    { "name": "b", "backend": "memory", "size": 8192, "command_timeout": 5 }
+  ],
+  "targets": [
+    { "name": "t", "iqn": "iqn.2020-01.org.example:t", "nqn": "nqn.2020-01.org.example:t",
+      "srp_id_ext": "0200000000000001", "srp_ioc_guid": "0x0200000000000002",
+      "portals": [ { "transport": "srp", "address": "::" },
+                   { "transport": "srp", "service_id": "00000000010615b3" },
+                   { "transport": "iscsi-tcp", "address": "[2001:db8::1]", "port": 3261 } ],
+      "groups": [ { "name": "g", "initiators": ["!10.0.0.?", "*"], "luns": { "16383": "a" } },
+                  { "name": "h", "initiators": [] } ] },
+    { "name": "u", "portals": [ { "transport": "srp", "address": "::", "port": 5555 } ] }
+  ],
+  "io_engine": "threads", "shards": 3, "poll_time": 0, "window_size": "4MiB", "pinned_memory": "8GiB",
+  "staging_memory": "16MiB", "queue_depth": 128, "max_sessions": 9, "max_it_iu_len": 4148
+}"#;
+
+fn good(text: &str) -> Config {
+    Config::parse(text, "c.json").unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn problems(text: &str) -> Vec<String> {
+    match Config::parse(text, "c.json") {
+        Err(ConfigError::Invalid { problems, .. }) => {
+            problems.iter().map(ToString::to_string).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A document with one device that is `device`.
+fn with_device(device: &str) -> String {
+    format!(r#"{{ "devices": [ {device} ] }}"#)
+}
+
+/// A document with a device `d` and a target that has `rest`.
+fn with_target(rest: &str) -> String {
+    format!(
+        r#"{{ "devices": [ {{ "name": "d", "backend": "file", "path": "/d" }} ],
+             "targets": [ {{ "name": "t", {rest} }} ] }}"#
+    )
+}
+
+#[test]
+fn the_example() {
+    let config = good(EXAMPLE);
+    let [disk, ram] = &config.devices[..] else {
+        panic!("two devices")
+    };
+    assert_eq!(
+        *disk,
+        DeviceConfig::new(
+            Name::new("disk0").unwrap(),
+            Store::File {
+                path: "/srv/disk0.img".into()
+            }
+        )
+    );
+    assert_eq!(disk.block_size, 512);
+    assert!(disk.write_cache && !disk.read_only);
+    assert_eq!(
+        ram.store,
+        Store::Memory {
+            size: ByteSize(1 << 30)
+        }
+    );
+    assert_eq!(ram.block_size, 4096);
+    let target = &config.targets[0];
+    assert_eq!(target.portals[2].to_string(), "nvme-rdma 0.0.0.0:4420");
+    assert_eq!(target.groups[0].luns[&1], "ram0");
+    assert_eq!(config.settings, Settings::default());
+
+    let unsupported: Vec<String> = config
+        .unsupported()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        unsupported,
+        [
+            "targets[0].portals[1]: target store asks for iser 0.0.0.0:3260, and this version serves only srp; remove the portal",
+            "targets[0].portals[2]: target store asks for nvme-rdma 0.0.0.0:4420, and this version serves only srp; remove the portal",
+        ]
+    );
+}
+
+#[test]
+fn every_key() {
+    let config = good(FULL);
+    let [a, b] = &config.devices[..] else {
+        panic!("two devices")
+    };
+    assert_eq!(a.command_timeout, Span::seconds(60));
+    assert_eq!(b.command_timeout, Span::seconds(5));
+    assert_eq!(a.zero_copy, ZeroCopy::Odp);
+    assert_eq!(
+        a.uuid.unwrap().to_string(),
+        "f81d4fae-7dec-81d0-a765-00a0c91e6bf6"
+    );
+    assert_eq!(config.settings.poll_time, Span::micros(0));
+    assert_eq!(config.settings.shard_count(), 3);
+    assert_eq!(config.settings.pinned_budget(1 << 40), 8 << 30);
+    let portals: Vec<String> = config.targets[0]
+        .portals
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        portals,
+        [
+            "srp [::]:5555",
+            "srp service id 00000000010615b3",
+            "iscsi-tcp [2001:db8::1]:3261"
+        ]
+    );
+    let shared: Vec<_> = config.listeners().into_iter().map(|l| l.targets).collect();
+    assert_eq!(shared, [vec![0, 1], vec![0], vec![0]]);
+}
+
+#[test]
+fn what_is_written_reads_back() {
+    for text in [EXAMPLE, FULL, "{}"] {
+        let config = good(text);
+        assert_eq!(good(&config.to_json()), config, "{}", config.to_json());
+    }
+}
+
+#[test]
+fn nothing_is_a_configuration() {
+    assert_eq!(good("{}"), Config::default());
+    let settings = Settings::default();
+    assert!((1..=8).contains(&settings.shard_count()));
+    assert_eq!(settings.pinned_budget(16 << 30), 4 << 30);
+}
+
+#[test]
+fn wrong_keys_name_the_nearest() {
+    for (text, expected) in [
+        (
+            r#"{ "device": [] }"#.to_owned(),
+            "device: unknown key \"device\"; did you mean `devices`?",
+        ),
+        (
+            with_device(r#"{ "name": "d", "backend": "file", "path": "/d", "blok_size": 512 }"#),
+            "devices[0].blok_size: unknown key \"blok_size\"; did you mean `block_size`?",
+        ),
+        (
+            with_target(
+                r#""portals": [ { "transport": "srp", "adress": "::", "address": "::" } ]"#,
+            ),
+            "targets[0].portals[0].adress: unknown key \"adress\"; did you mean `address`?",
+        ),
+        (
+            with_target(r#""groups": [ { "name": "g", "initiators": [], "frobnicate": 1 } ]"#),
+            "targets[0].groups[0].frobnicate: unknown key \"frobnicate\"; known are `name`, `initiators`, `luns`",
+        ),
+        (
+            r#"{ "poll-time": 1 }"#.to_owned(),
+            "poll-time: unknown key \"poll-time\"; did you mean `poll_time`?",
+        ),
+        (
+            r#"{ "a b\n": 1 }"#.to_owned(),
+            "[\"a b\\n\"]: unknown key \"a b\\n\"; known are `devices`, `targets`, `io_engine`, `shards`, `poll_time`, `window_size`, `pinned_memory`, `staging_memory`, `queue_depth`, `max_sessions`, `max_it_iu_len`",
+        ),
+    ] {
+        assert_eq!(problems(&text), [expected]);
+    }
+}
+
+#[test]
+fn wrong_devices() {
+    let wanted_timeout = "give a time with its unit, such as \"1h\", from \"1s\" to \"1h\"";
+    for (device, expected) in [
+        (
+            "7",
+            "devices[0]: 7 is not what belongs here; give an object: { ... }",
+        ),
+        (
+            r#"{ "backend": "file", "path": "/d" }"#,
+            "devices[0]: the key \"name\" is missing; add \"name\": \"disk0\"",
+        ),
+        (
+            r#"{ "name": "d" }"#,
+            "devices[0]: the key \"backend\" is missing; add \"backend\": \"file\"",
+        ),
+        (
+            r#"{ "name": "d", "backend": "fiel", "path": "/d" }"#,
+            "devices[0].backend: \"fiel\" is not known here; did you mean `file`?",
+        ),
+        (
+            r#"{ "name": "d", "backend": "file" }"#,
+            "devices[0]: the key \"path\" is missing; add \"path\": \"/srv/disk0.img\"",
+        ),
+        (
+            r#"{ "name": "d", "backend": "file", "path": "/d", "size": "1GiB" }"#,
+            "devices[0].size: only memory devices have a size here; remove it: the device is as large as what is at its path",
+        ),
+        (
+            r#"{ "name": "d", "backend": "memory", "size": "1GiB", "path": "/d" }"#,
+            "devices[0].path: a memory device has no path; remove it, or use \"backend\": \"file\"",
+        ),
+        (
+            r#"{ "name": "d", "backend": "memory" }"#,
+            "devices[0]: the key \"size\" is missing; add \"size\": \"1GiB\"",
+        ),
+        (
+            r#"{ "name": "d", "backend": "memory", "size": "1GB" }"#,
+            "devices[0].size: \"1GB\" is not a size; give bytes as a number, or a size such as \"1GiB\", from \"4KiB\" to \"64TiB\"",
+        ),
+        (
+            r#"{ "name": "d", "backend": "memory", "size": -1 }"#,
+            "devices[0].size: -1 is too small; give bytes as a number, or a size such as \"1GiB\", from \"4KiB\" to \"64TiB\"",
+        ),
+        (
+            r#"{ "name": "d", "backend": "memory", "size": 1e3 }"#,
+            "devices[0].size: 1000 is not what belongs here; give bytes as a number, or a size such as \"1GiB\", from \"4KiB\" to \"64TiB\"",
+        ),
+        (
+            r#"{ "name": "d", "backend": "memory", "size": 5000, "block_size": 512 }"#,
+            "devices[0].size: 5000 is not a multiple of the block size (512); round it up",
+        ),
+        (
+            r#"{ "name": "a/b", "backend": "file", "path": "/d" }"#,
+            "devices[0].name: \"a/b\" is not a name; use letters, digits, '-', '_' and '.', at most 64, beginning with a letter or digit",
+        ),
+        (
+            r#"{ "name": "d", "backend": "file", "path": "/d", "block_size": 1024 }"#,
+            "devices[0].block_size: 1024 is not a block size; give 512 or 4096",
+        ),
+        (
+            r#"{ "name": "d", "backend": "file", "path": "/d", "read_only": "yes" }"#,
+            "devices[0].read_only: \"yes\" is not what belongs here; give true or false, without quotes",
+        ),
+        (
+            r#"{ "name": "d", "backend": "file", "path": "/d", "zero_copy": "of" }"#,
+            "devices[0].zero_copy: \"of\" is not known here; did you mean `off`?",
+        ),
+        (
+            r#"{ "name": "d", "backend": "file", "path": "/d", "command_timeout": "30" }"#,
+            &format!("devices[0].command_timeout: \"30\" is not a time; {wanted_timeout}"),
+        ),
+        (
+            r#"{ "name": "d", "backend": "file", "path": "/d", "command_timeout": 0 }"#,
+            &format!("devices[0].command_timeout: 0 is out of range; {wanted_timeout}"),
+        ),
+        (
+            r#"{ "name": "d", "backend": "file", "path": "/d", "queue_depth_max": 0 }"#,
+            "devices[0].queue_depth_max: 0 is too small; give a number from 1 to 4096",
+        ),
+        (
+            r#"{ "name": "d", "backend": "file", "path": "/d/" }"#,
+            "devices[0].path: \"/d/\" is not the path of a file; give one such as \"/srv/disk0.img\"",
+        ),
+        (
+            r#"{ "name": "d", "backend": "file", "path": "/d", "serial": "" }"#,
+            "devices[0].serial: \"\" is not a serial number; give 1 to 64 printable ASCII characters, with no space at either end",
+        ),
+        (
+            r#"{ "name": "d", "backend": "file", "path": "/d", "naa": "1234" }"#,
+            "devices[0].naa: \"1234\" is not an NAA designator; give 16 hex digits that begin with 2, 3 or 5, or 32 that begin with 6",
+        ),
+        (
+            r#"{ "name": "d", "backend": "file", "path": "/d", "uuid": "00000000-0000-0000-0000-000000000000" }"#,
+            "devices[0].uuid: \"00000000-0000-0000-0000-000000000000\" is not a UUID; give one such as uuidgen prints: 8-4-4-4-12 hex digits, not all zero",
+        ),
+        (
+            r#"{ "name": "d", "backend": "file", "path": "/d", "path": "/e" }"#,
+            "devices[0].path: the key \"path\" is there more than once; keep one of them",
+        ),
+    ] {
+        assert_eq!(problems(&with_device(device)), [expected], "{device}");
+    }
+}
+
+#[test]
+fn wrong_targets() {
+    for (rest, expected) in [
+        (
+            r#""portals": {}"#,
+            "targets[0].portals: an object is not what belongs here; give a list: [ ... ]",
+        ),
+        (
+            r#""portals": [ { "transport": "srp", "address": "::", "port": 70000 } ]"#,
+            "targets[0].portals[0].port: 70000 is too large; give a number from 1 to 65535",
+        ),
+        (
+            r#""portals": [ { "transport": "srp", "address": "::", "port": "5555" } ]"#,
+            "targets[0].portals[0].port: \"5555\" is not what belongs here; give a number from 1 to 65535",
+        ),
+        (
+            r#""portals": [ { "transport": "srpt", "address": "::" } ]"#,
+            "targets[0].portals[0].transport: \"srpt\" is not known here; did you mean `srp`?",
+        ),
+        (
+            r#""portals": [ { "transport": "srp" } ]"#,
+            "targets[0].portals[0]: the key \"address\" is missing; add \"address\": \"0.0.0.0\"",
+        ),
+        (
+            r#""portals": [ { "transport": "srp", "address": "store.example" } ]"#,
+            "targets[0].portals[0].address: \"store.example\" is not an IP address; give one such as \"10.0.0.1\" or \"2001:db8::1\", or \"0.0.0.0\" or \"::\" for all of the machine's",
+        ),
+        (
+            r#""portals": [ { "transport": "srp", "address": "fe80::1" } ]"#,
+            "targets[0].portals[0].address: \"fe80::1\" is link-local, and means nothing without its interface; give an address of this machine, or \"0.0.0.0\" or \"::\" for all of them",
+        ),
+        (
+            r#""portals": [ { "transport": "srp", "address": "224.0.0.1" } ]"#,
+            "targets[0].portals[0].address: \"224.0.0.1\" is a multicast address; give an address of this machine, or \"0.0.0.0\" or \"::\" for all of them",
+        ),
+        (
+            r#""portals": [ { "transport": "srp", "service_id": "0000000001070001" } ]"#,
+            "targets[0].portals[0].service_id: \"0000000001070001\" is not a service id that the kernel gives to processes; give \"000000000106pppp\" or \"00000000013fpppp\", where pppp are four hex digits, not all zero",
+        ),
+        (
+            r#""portals": [ { "transport": "srp", "service_id": "0000000001060001", "port": 1 } ]"#,
+            "targets[0].portals[0].port: a portal has \"service_id\" or \"port\", not both; remove one of them, or make two portals",
+        ),
+        (
+            r#""portals": [ { "transport": "iser", "service_id": "0000000001060001" } ]"#,
+            "targets[0].portals[0].service_id: iser has no service id of its own; give \"address\" and \"port\" instead",
+        ),
+        (
+            r#""iqn": "store""#,
+            "targets[0].iqn: \"store\" is not an iSCSI name; give one such as \"iqn.2026-11.io.pagecast:store\", in small letters, at most 223 bytes",
+        ),
+        (
+            r#""nqn": "store""#,
+            "targets[0].nqn: \"store\" is not an NVMe qualified name; give one such as \"nqn.2026-11.io.pagecast:store\", at most 223 bytes",
+        ),
+        (
+            r#""srp_id_ext": "1""#,
+            "targets[0].srp_id_ext: \"1\" is not a GUID; give 16 hex digits that are not all zero, such as \"020000c0ffee0001\"",
+        ),
+        (
+            r#""groups": [ { "name": "g" } ]"#,
+            "targets[0].groups[0]: the key \"initiators\" is missing; add \"initiators\": [\"*\"] to let everybody in, or name who may",
+        ),
+        (
+            r#""groups": [ { "name": "g", "initiators": ["*", ""] } ]"#,
+            "targets[0].groups[0].initiators[1]: \"\" is not an initiator pattern; give an initiator's name, with '*' and '?' for what may vary and a leading '!' for \"not\"; \"*\" is everybody",
+        ),
+        (
+            r#""groups": [ { "name": "g", "initiators": [], "luns": { "00": "d" } } ]"#,
+            "targets[0].groups[0].luns[\"00\"]: \"00\" is not a LUN; give a number from \"0\" to \"16383\"",
+        ),
+        (
+            r#""groups": [ { "name": "g", "initiators": [], "luns": { "16384": "d" } } ]"#,
+            "targets[0].groups[0].luns[\"16384\"]: \"16384\" is not a LUN; give a number from \"0\" to \"16383\"",
+        ),
+        (
+            r#""groups": [ { "name": "g", "initiators": [], "luns": { "0": "d", "0": "d" } } ]"#,
+            "targets[0].groups[0].luns[\"0\"]: the key \"0\" is there more than once; keep one of them",
+        ),
+        (
+            r#""groups": [ { "name": "g", "initiators": [], "luns": { "0": "e" } } ]"#,
+            "targets[0].groups[0].luns[\"0\"]: there is no device \"e\"; did you mean `d`?",
+        ),
+        (
+            r#""groups": [ { "name": "g", "initiators": [], "luns": { "0": "other" } } ]"#,
+            "targets[0].groups[0].luns[\"0\"]: there is no device \"other\"; known are `d`",
+        ),
+        (
+            r#""groups": [ { "name": "g", "initiators": [] }, { "name": "g", "initiators": [] } ]"#,
+            "targets[0].groups[1].name: the group name \"g\" is already that of targets[0].groups[0].name; groups of a target have different names",
+        ),
+        (
+            r#""portals": [ { "transport": "srp", "address": "::" }, { "transport": "srp", "address": "::", "port": 5555 } ]"#,
+            "targets[0].portals[1]: srp [::]:5555 is there twice: see targets[0].portals[0]; remove it, or give it another address or port",
+        ),
+        (
+            r#""portals": [ { "transport": "srp", "address": "10.0.0.1" }, { "transport": "srp", "address": "::ffff:10.0.0.1" } ]"#,
+            "targets[0].portals[1]: srp 10.0.0.1:5555 is there twice: see targets[0].portals[0]; remove it, or give it another address or port",
+        ),
+        (
+            r#""portals": [ { "transport": "srp", "address": "10.0.0.1" }, { "transport": "iser", "address": "10.0.0.1", "port": 5555 } ]"#,
+            "targets[0].portals[1]: iser 10.0.0.1:5555 is taken by targets[0].portals[0]; remove it, or give it another address or port",
+        ),
+        (
+            r#""portals": [ { "transport": "srp", "address": "10.0.0.1" }, { "transport": "srp", "address": "::" } ]"#,
+            "targets[0].portals[1]: srp [::]:5555 overlaps with targets[0].portals[0]; remove it, or give it another address or port",
+        ),
+    ] {
+        assert_eq!(problems(&with_target(rest)), [expected], "{rest}");
+    }
+}
+
+#[test]
+fn portals_that_go_together() {
+    for portals in [
+        r#"{ "transport": "srp", "address": "10.0.0.1" }, { "transport": "srp", "address": "10.0.0.2" }"#,
+        r#"{ "transport": "srp", "address": "0.0.0.0" }, { "transport": "srp", "address": "2001:db8::1" }"#,
+        r#"{ "transport": "srp", "address": "::" }, { "transport": "srp", "address": "::", "port": 5556 }"#,
+        r#"{ "transport": "iser", "address": "::" }, { "transport": "iscsi-tcp", "address": "::" }"#,
+    ] {
+        good(&with_target(&format!(r#""portals": [ {portals} ]"#)));
+    }
+}
+
+#[test]
+fn names_are_taken_once() {
+    let text = r#"{
+        "devices": [ { "name": "d", "backend": "file", "path": "/d" },
+                     { "name": "d", "backend": "block", "path": "/d", "serial": "s" },
+                     { "name": "e", "backend": "memory", "size": "1MiB", "serial": "s" } ],
+        "targets": [ { "name": "t" }, { "name": "u", "iqn": "iqn.2026-11.io.pagecast:t" }, { "name": "t" } ]
+    }"#;
+    assert_eq!(
+        problems(text),
+        [
+            "devices[1].name: the device name \"d\" is already that of devices[0].name; devices have different names",
+            "devices[1].path: the path \"/d\" is already that of devices[0].path; two devices cannot have the same store",
+            "devices[2].serial: the serial \"s\" is already that of devices[1].serial; initiators tell devices apart by it",
+            "targets[1].iqn: the iSCSI name \"iqn.2026-11.io.pagecast:t\" is already that of targets[0].iqn; give each target its own \"iqn\"",
+            "targets[2].name: the target name \"t\" is already that of targets[0].name; targets have different names",
+            "targets[2].iqn: the iSCSI name \"iqn.2026-11.io.pagecast:t\" is already that of targets[0].iqn; give each target its own \"iqn\"",
+            "targets[2].nqn: the NVMe qualified name \"nqn.2026-11.io.pagecast:t\" is already that of targets[0].nqn; give each target its own \"nqn\"",
+        ]
+    );
+}
+
+#[test]
+fn wrong_settings() {
+    for (text, expected) in [
+        (
+            r#"{ "io_engine": "uring" }"#,
+            "io_engine: \"uring\" is not known here; did you mean `io_uring`?",
+        ),
+        (
+            r#"{ "shards": 0 }"#,
+            "shards: 0 is too small; give a number from 1 to 256",
+        ),
+        (
+            r#"{ "poll_time": "1s" }"#,
+            "poll_time: \"1s\" is out of range; give a time with its unit, such as \"100ms\", from \"0s\" to \"100ms\"",
+        ),
+        (
+            r#"{ "window_size": "3MiB" }"#,
+            "window_size: \"3MiB\" is not a power of two; give \"2MiB\" or \"4MiB\"",
+        ),
+        (
+            r#"{ "staging_memory": "1MiB" }"#,
+            "staging_memory: \"1MiB\" is too small; give bytes as a number, or a size such as \"1GiB\", from \"4MiB\" to \"64TiB\"",
+        ),
+        (
+            r#"{ "queue_depth": 1.5 }"#,
+            "queue_depth: 1.5 is not what belongs here; give a number from 2 to 4096",
+        ),
+        (
+            r#"{ "max_sessions": null }"#,
+            "max_sessions: null is not what belongs here; give a number from 1 to 65536",
+        ),
+        (
+            r#"{ "max_it_iu_len": 99999999999999999999 }"#,
+            "max_it_iu_len: 100000000000000000000 is not what belongs here; give a number from 512 to 65536",
+        ),
+        (
+            "[]",
+            "a list is not what belongs here; give an object: { ... }",
+        ),
+    ] {
+        assert_eq!(problems(text), [expected], "{text}");
+    }
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once() {
+    let text = r#"{ "devices": [ { "name": "" }, 1 ], "shards": "x", "nonsense": 1 }"#;
+    let error = Config::parse(text, "/etc/pagecast/config.json")
+        .expect_err("bad")
+        .to_string();
+    let lines: Vec<&str> = error.lines().collect();
+    assert_eq!(lines.len(), 5, "{error}");
+    assert!(
+        lines
+            .iter()
+            .all(|line| line.starts_with("/etc/pagecast/config.json: ")),
+        "{error}"
+    );
+
+    // A document that is wrong everywhere is not echoed whole.
+    let many = format!("[{}]", vec!["1"; 10_000].join(","));
+    assert_eq!(problems(&format!(r#"{{ "devices": {many} }}"#)).len(), 50);
+}
+
+#[test]
+fn text_that_is_not_json() {
+    let error = Config::parse("{\n  \"devices\": [,]\n}", "c.json").expect_err("bad");
+    assert_eq!(
+        error.to_string(),
+        "c.json:2:15: not valid JSON: expected value"
+    );
+    let error = Config::parse("", "c.json").expect_err("bad");
+    assert_eq!(
+        error.to_string(),
+        "c.json:1:0: not valid JSON: EOF while parsing a value"
+    );
+    let deep = "[".repeat(100_000);
+    assert!(matches!(
+        Config::parse(&deep, "c.json"),
+        Err(ConfigError::Syntax { .. })
+    ));
+}
+
+#[test]
+fn files() {
+    let dir = std::env::temp_dir().join(format!("pagecast-config-{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    let file = dir.join("c.json");
+    let missing = Config::from_file(&file).expect_err("missing").to_string();
+    assert!(
+        missing.starts_with(&format!("{}: cannot read", file.display())),
+        "{missing}"
+    );
+    assert!(
+        missing.ends_with("create it, or name another with --config"),
+        "{missing}"
+    );
+
+    fs::write(&file, b"\xff\xfe").unwrap();
+    let binary = Config::from_file(&file).expect_err("binary").to_string();
+    assert!(binary.ends_with("save it as UTF-8"), "{binary}");
+
+    fs::write(
+        &file,
+        with_device(r#"{ "name": "d", "backend": "file", "path": "x/d.img" }"#),
+    )
+    .unwrap();
+    let config = Config::from_file(&file).expect("good");
+    assert_eq!(config.devices[0].store.path(), Some(&dir.join("x/d.img")));
+    fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
+fn one_image() {
+    let config =
+        Config::from_file_options(Path::new("/srv/d.img"), &["10.0.0.7".to_owned()]).unwrap();
+    assert_eq!(
+        config.devices[0].store,
+        Store::File {
+            path: PathBuf::from("/srv/d.img")
+        }
+    );
+    let target = &config.targets[0];
+    assert_eq!(target.name, "store");
+    assert_eq!(target.portals[0].to_string(), "srp [::]:5555");
+    assert_eq!(target.groups[0].initiators, ["10.0.0.7"]);
+    assert_eq!(target.groups[0].luns[&0], "disk0");
+    assert!(config.unsupported().is_empty());
+    // It is a configuration like any other.
+    assert_eq!(good(&config.to_json()), config);
+}
+
+/// JSON whose keys and words are often the right ones, so that it gets far.
+fn json() -> impl Strategy<Value = serde_json::Value> {
+    use serde_json::Value;
+    let words = prop::sample::select(vec![
+        "name",
+        "devices",
+        "targets",
+        "backend",
+        "file",
+        "memory",
+        "path",
+        "size",
+        "1GiB",
+        "30s",
+        "portals",
+        "groups",
+        "luns",
+        "initiators",
+        "transport",
+        "srp",
+        "address",
+        "::",
+        "port",
+        "service_id",
+        "0000000001060001",
+        "0",
+        "16383",
+        "d",
+        "*",
+        "iqn",
+        "naa",
+        "uuid",
+        "poll_time",
+        "window_size",
+        "block_size",
+        "512",
+        "",
+        "\u{0}",
+        "ä",
+    ]);
+    let text = prop_oneof![4 => words.prop_map(str::to_owned), 1 => any::<String>()];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        text.clone().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(6, 64, 8, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((text.clone(), inner), 0..8)
+                .prop_map(|entries| Value::Object(entries.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_document_panics(value in json()) {
+        if let Ok(config) = Config::parse(&value.to_string(), "p.json") {
+            prop_assert_eq!(Config::parse(&config.to_json(), "p.json").ok(), Some(config));
+        }
+    }
+
+    #[test]
+    fn no_text_panics(text in "[\\[\\]{}\",:a-z0-9 ]{0,64}") {
+        let _ = Config::parse(&text, "p.json");
+    }
+
+    #[test]
+    fn no_device_or_target_panics(value in json()) {
+        let _ = Config::parse(&format!(r#"{{"devices":[{value}],"targets":[{value}]}}"#), "p.json");
+        let _ = Config::parse(&with_target(&format!(r#""groups":[{value}],"portals":[{value}]"#)), "p.json");
+    }
+}
