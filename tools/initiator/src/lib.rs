@@ -1,1 +1,25 @@
-//! Placeholder.
+//! A small SRP initiator over the fabric seam, for tests and benchmarks.
+//!
+//! It works over any [`Fabric`](pagecast_rdma::fabric::Fabric) and never blocks: [`Initiator::turn`] takes what the connection
+//! manager and the completion queues have, and returns. A deterministic test interleaves its turns with the target's and
+//! with the steps of the simulation, in one thread; [`Initiator::wait_until`] does that in a loop around a closure.
+//!
+//! Its codec is its own, so that a misreading of SRP in the target does not cancel out here. It is strict where Linux is
+//! lenient: a response whose lengths and flags disagree is an error. Tests that must break rules can: private data and
+//! information units may be given as raw bytes, descriptors may lie, and credits may be ignored when told so.
+#![forbid(unsafe_code)]
+
+mod channel;
+pub mod codec;
+mod command;
+mod error;
+mod initiator;
+mod memory;
+pub mod scsi;
+
+pub use channel::{ChannelState, Event};
+pub use codec::{LoginRejection, LoginReply, LoginRequest, Response};
+pub use command::{Command, Data, Format, Reply, Task};
+pub use error::InitiatorError;
+pub use initiator::{ChannelId, Initiator, LoginOptions};
+pub use memory::{Buffer, Piece};

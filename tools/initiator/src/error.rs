@@ -1,0 +1,39 @@
+//! What can go wrong for an initiator.
+
+use pagecast_rdma::fabric::{FabricError, PostError};
+use thiserror::Error;
+
+use crate::channel::ChannelState;
+use crate::codec::DecodeError;
+
+/// Why a call failed.
+#[derive(Debug, Error)]
+pub enum InitiatorError {
+    /// The provider failed.
+    #[error(transparent)]
+    Fabric(#[from] FabricError),
+    /// A work request was not taken.
+    #[error(transparent)]
+    Post(#[from] PostError),
+    /// The target sent something that SRP does not allow.
+    #[error("the target broke the protocol: {0}")]
+    Protocol(#[from] DecodeError),
+    /// The channel is not logged in (any more).
+    #[error("the channel is not up: {0:?}")]
+    NotUp(ChannelState),
+    /// Sending would exceed the request limit, or the receives that we have posted for answers.
+    #[error("no credit")]
+    NoCredit,
+    /// Every send buffer is in use.
+    #[error("no send buffer")]
+    NoBuffer,
+    /// The information unit is longer than the channel's send buffers.
+    #[error("information unit of {0} bytes is too long")]
+    TooLong(usize),
+    /// The command cannot be put into an information unit.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// What was waited for did not happen within the given number of turns.
+    #[error("nothing came of {0} turns")]
+    Stalled(u64),
+}
