@@ -11,19 +11,21 @@
 //!
 //! What is flushed after that is reported as the kernel reports it; the store is not condemned for one bad range.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::{BackendError, Operation};
 
 /// The failures of one store so far.
 #[derive(Debug, Default)]
 pub(crate) struct WriteBack {
+    /// Counted under the lock of `state`; read without it before every operation.
+    failures: AtomicU64,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    failures: u64,
     latest: Option<BackendError>,
     owed: bool,
 }
@@ -31,7 +33,7 @@ struct State {
 impl WriteBack {
     /// Failures until now: what [`WriteBack::settle`] wants to know of the moment before the operation.
     pub(crate) fn mark(&self) -> u64 {
-        self.state().failures
+        self.failures.load(Ordering::Acquire)
     }
 
     /// The result to report for an operation that started at `mark`.
@@ -47,7 +49,7 @@ impl WriteBack {
             | Operation::WriteZeroes { durable: true, .. } => {
                 if let Err(error @ (BackendError::Medium(_) | BackendError::NoSpace)) = &result {
                     let mut state = self.state();
-                    state.fail(error);
+                    self.fail(&mut state, error);
                     state.owed = true;
                 }
                 result
@@ -64,11 +66,11 @@ impl WriteBack {
         let mut state = self.state();
         if let Err(error) = result {
             state.owed = false;
-            state.fail(&error);
+            self.fail(&mut state, &error);
             return Err(error);
         }
         let owed = std::mem::take(&mut state.owed);
-        if (owed || state.failures != mark)
+        if (owed || self.failures.load(Ordering::Acquire) != mark)
             && let Some(error) = &state.latest
         {
             return Err(error.clone());
@@ -76,15 +78,13 @@ impl WriteBack {
         Ok(())
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn fail(&self, state: &mut State, error: &BackendError) {
+        state.latest = Some(error.clone());
+        self.failures.fetch_add(1, Ordering::Release);
     }
-}
 
-impl State {
-    fn fail(&mut self, error: &BackendError) {
-        self.failures += 1;
-        self.latest = Some(error.clone());
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 use pagecast_backends::{Backend, BackendError, OpenError, Operation};
 use pagecast_memory::Slice;
 
-use crate::support::{Directory, Mounted, buffer, open, pattern, read, run, write};
+use crate::support::{Directory, Mounted, buffer, open, pattern, read, run, skipped, write};
 
 const SIZE: usize = 4 * 1024 * 1024;
 
@@ -21,7 +21,7 @@ impl Loop {
         match run("losetup", &all) {
             Ok(device) => Some(Self(device)),
             Err(why) => {
-                eprintln!("skipped: {why}");
+                skipped(&why);
                 None
             }
         }
@@ -130,7 +130,7 @@ fn a_mounted_device_is_refused() {
     let mounted = run("mkfs.ext2", &["-q", "-F", &device.0])
         .and_then(|_| run("mount", &[&device.0, point.to_str().unwrap()]));
     if let Err(why) = mounted {
-        eprintln!("skipped: {why}");
+        skipped(&why);
         return;
     }
     let _mounted = Mounted(&point);

@@ -6,7 +6,9 @@ use pagecast_backends::{
     Backend, BackendError, FileBackend, FileOptions, MemoryBackend, OpenError, Operation,
 };
 
-use crate::support::{Directory, Mounted, buffer, memory, open, pattern, read, run, write};
+use crate::support::{
+    Directory, Mounted, buffer, memory, open, pattern, read, run, skipped, write,
+};
 
 const SIZE: usize = 256 * 1024;
 
@@ -281,7 +283,7 @@ fn what_cannot_be_a_disk_is_refused_with_a_remedy() {
 #[test]
 fn missing_rights_are_named() {
     if rustix::process::geteuid().is_root() {
-        eprintln!("skipped: root has every right");
+        skipped("root has every right");
         return;
     }
     let directory = Directory::new(&std::env::temp_dir());
@@ -312,7 +314,7 @@ fn a_full_file_system_is_no_space() {
     let target = point.to_str().unwrap();
     let mounting = run("mount", &["-t", "tmpfs", "-o", "size=256k", "none", target]);
     if let Err(why) = mounting {
-        eprintln!("skipped: {why}");
+        skipped(&why);
         return;
     }
     let _mounted = Mounted(&point);

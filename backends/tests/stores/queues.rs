@@ -4,20 +4,37 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use pagecast_backends::{
-    Backend, BackendError, Done, IoQueue, MemoryBackend, Operation, ThreadPool, ThreadQueue, Token,
+    Backend, BackendError, Done, Engine, IoQueue, MemoryBackend, Operation, ThreadPool, Token,
+    io_queue,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::support::{Directory, buffer, memory, open, pattern, read, write};
+use crate::support::{Directory, buffer, memory, open, pattern, read, skipped, write};
 
 const SIZE: usize = 1024 * 1024;
 
 fn each_queue(depth: u32, test: impl Fn(&mut dyn IoQueue, &Arc<dyn Backend>)) {
     let pool = ThreadPool::new(2).unwrap();
     for store in stores() {
-        let _ = depth;
-        let mut threads = ThreadQueue::new(&pool).unwrap();
-        test(&mut threads, &store.1);
+        for engine in engines() {
+            let (mut queue, _) = io_queue(engine, &pool, depth).unwrap();
+            // The test for the previous engine wrote to it.
+            let original = write(0, &pattern(0, SIZE));
+            store.1.execute(&original).unwrap();
+            test(queue.as_mut(), &store.1);
+        }
+    }
+}
+
+/// Skips io_uring, and says so, where the machine does not allow it.
+fn engines() -> Vec<Engine> {
+    let pool = ThreadPool::new(1).unwrap();
+    match io_queue(Engine::IoUring, &pool, 1) {
+        Ok(_) => vec![Engine::IoUring, Engine::Threads],
+        Err(why) => {
+            skipped(&why.to_string());
+            vec![Engine::Threads]
+        }
     }
 }
 
@@ -208,22 +225,94 @@ fn an_idle_queue_is_not_readable() {
 
 #[test]
 fn dropping_a_queue_waits_for_what_is_in_flight() {
+    let pool = ThreadPool::new(1).unwrap();
     for (_directory, store) in stores() {
-        let pool = ThreadPool::new(1).unwrap();
-        let mut queue = ThreadQueue::new(&pool).unwrap();
-        let written = memory(&[6; 4096]);
-        for at in 0..64 {
-            let operation = Operation::Write {
-                offset: at * 4096,
-                buffers: vec![written.clone()],
-                durable: at % 8 == 0,
-            };
-            queue.submit(&store, operation, Token(at));
+        for engine in engines() {
+            let (mut queue, _) = io_queue(engine, &pool, 4).unwrap();
+            let written = memory(&[6; 4096]);
+            for at in 0..64 {
+                let operation = Operation::Write {
+                    offset: at * 4096,
+                    buffers: vec![written.clone()],
+                    durable: at % 8 == 0,
+                };
+                queue.submit(&store, operation, Token(at));
+            }
+            drop(queue);
+            assert_eq!(Arc::strong_count(written.memory()), 1);
+            let bytes = buffer(64 * 4096);
+            store.execute(&read(0, vec![bytes.clone()])).unwrap();
+            assert!(bytes.to_vec().iter().all(|byte| *byte == 6));
         }
-        drop(queue);
-        assert_eq!(Arc::strong_count(written.memory()), 1);
-        let bytes = buffer(64 * 4096);
-        store.execute(&read(0, vec![bytes.clone()])).unwrap();
-        assert!(bytes.to_vec().iter().all(|byte| *byte == 6));
+    }
+}
+
+#[test]
+fn the_engine_is_chosen_and_explained() {
+    let pool = ThreadPool::new(1).unwrap();
+    let (_, choice) = io_queue(Engine::Auto, &pool, 8).unwrap();
+    assert_eq!(choice.engine, engines()[0]);
+    assert!(!choice.reason.is_empty());
+    let (_, choice) = io_queue(Engine::Threads, &pool, 8).unwrap();
+    assert_eq!(choice.engine, Engine::Threads);
+}
+
+#[test]
+fn a_queue_made_elsewhere_serves_several_stores() {
+    let pool = ThreadPool::new(1).unwrap();
+    for engine in engines() {
+        let stores = stores();
+        let (mut queue, _) = io_queue(engine, &pool, 2).unwrap();
+        let shard = std::thread::spawn(move || {
+            for token in 0..90u64 {
+                let store = &stores[token as usize % stores.len()].1;
+                let operation = read(token * 8192, vec![buffer(8192)]);
+                queue.submit(store, operation, Token(token));
+                if token % 7 == 0 {
+                    queue.flush();
+                }
+            }
+            // By polling alone, without ever sleeping in the kernel.
+            let mut done = Vec::new();
+            queue.flush();
+            while queue.in_flight() > 0 {
+                queue.poll(&mut done);
+                std::hint::spin_loop();
+            }
+            for done in done {
+                let Operation::Read { offset, buffers } = done.operation else {
+                    panic!("another operation came back");
+                };
+                assert_eq!(done.result, Ok(()));
+                assert!(buffers[0].to_vec() == pattern(offset as usize, 8192));
+            }
+        });
+        shard.join().unwrap();
+    }
+}
+
+#[test]
+fn cold_reads_wake_a_sleeper() {
+    let directory = Directory::new(&std::env::temp_dir());
+    let path = directory.file("disk", SIZE);
+    let file = std::fs::File::open(&path).unwrap();
+    file.sync_all().unwrap();
+    let store: Arc<dyn Backend> = Arc::new(open(&path).unwrap());
+    let pool = ThreadPool::new(2).unwrap();
+    for engine in engines() {
+        let (mut queue, _) = io_queue(engine, &pool, 16).unwrap();
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        // From the end, so that reading ahead does not warm what follows.
+        for token in (0..16u64).rev() {
+            let operation = read(token * 65_536, vec![buffer(4096)]);
+            queue.submit(&store, operation, Token(token));
+        }
+        for (token, done) in finish(queue.as_mut()).into_iter().enumerate() {
+            let Operation::Read { buffers, .. } = done.operation else {
+                panic!("another operation came back");
+            };
+            assert_eq!(done.result, Ok(()));
+            assert!(buffers[0].to_vec() == pattern(token * 65_536, 4096));
+        }
     }
 }
