@@ -27,7 +27,7 @@ pub trait Registration: Send + Sync + Debug {
 
 impl Region {
     /// For providers: joins a registration with the memory that it covers.
-    pub(crate) fn new(registration: Box<dyn Registration>, slice: Slice) -> Self {
+    pub fn new(registration: Box<dyn Registration>, slice: Slice) -> Self {
         Self {
             registration,
             slice,
