@@ -19,6 +19,8 @@ mod mapping;
 mod open;
 mod slots;
 mod survey;
+#[cfg(any(test, feature = "test-utils"))]
+pub mod testing;
 mod threads;
 mod uring;
 mod vectors;
