@@ -1,0 +1,189 @@
+//! Which access group an initiator belongs to.
+//!
+//! A group has patterns, and an initiator goes by several names (see [`names`](crate::names)). In a pattern `*` stands for
+//! any characters, `?` for one, and a leading `!` excludes. Upper and lower case of ASCII letters are the same.
+
+use std::fmt;
+
+/// A pattern for initiator names.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Pattern {
+    text: String,
+}
+
+impl Pattern {
+    /// Every text is a pattern.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into() }
+    }
+
+    /// The pattern as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it excludes what it matches.
+    pub fn excludes(&self) -> bool {
+        self.text.starts_with('!')
+    }
+
+    /// Whether one of the names matches, leaving aside a leading `!`.
+    pub fn matches<N: AsRef<str>>(&self, names: &[N]) -> bool {
+        let pattern = self.text.strip_prefix('!').unwrap_or(&self.text);
+        names
+            .iter()
+            .any(|name| glob(pattern.as_bytes(), name.as_ref().as_bytes()))
+    }
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text, formatter)
+    }
+}
+
+/// Whether an initiator with these names belongs to a group with these patterns.
+///
+/// It does if a pattern matches and none that excludes does. In a group that only excludes, everybody else belongs.
+pub fn admits<N: AsRef<str>>(patterns: &[Pattern], names: &[N]) -> bool {
+    let (excluding, including): (Vec<_>, Vec<_>) =
+        patterns.iter().partition(|pattern| pattern.excludes());
+    if excluding.iter().any(|pattern| pattern.matches(names)) {
+        return false;
+    }
+    match including.as_slice() {
+        [] => !excluding.is_empty(),
+        including => including.iter().any(|pattern| pattern.matches(names)),
+    }
+}
+
+/// The first of the groups that admits an initiator. To be excluded from one group is not to be excluded from the next.
+pub fn first_group<'a, G, N: AsRef<str>>(
+    groups: impl IntoIterator<Item = (G, &'a [Pattern])>,
+    names: &[N],
+) -> Option<G> {
+    groups
+        .into_iter()
+        .find(|(_, patterns)| admits(patterns, names))
+        .map(|(group, _)| group)
+}
+
+/// Matches without recursion: on a mismatch the last `*` takes one byte more, which is at most the product of the lengths.
+fn glob(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut p, mut n) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p, n));
+                p += 1;
+            }
+            Some(byte) if *byte == b'?' || byte.eq_ignore_ascii_case(&name[n]) => {
+                p += 1;
+                n += 1;
+            }
+            _ => {
+                let Some((star_at, taken)) = star else {
+                    return false;
+                };
+                star = Some((star_at, taken + 1));
+                p = star_at + 1;
+                n = taken + 1;
+            }
+        }
+    }
+    pattern[p..].iter().all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patterns(texts: &[&str]) -> Vec<Pattern> {
+        texts.iter().map(|text| Pattern::new(*text)).collect()
+    }
+
+    #[test]
+    fn patterns_match_names() {
+        let cases = [
+            ("", "", true),
+            ("", "a", false),
+            ("*", "", true),
+            ("*", "anything", true),
+            ("?", "", false),
+            ("?", "a", true),
+            ("?", "ab", false),
+            ("iqn.*:host1", "iqn.2026-11.org.example:host1", true),
+            ("iqn.*:host1", "iqn.2026-11.org.example:host11", false),
+            ("iqn.*:host?", "iqn.2026-11.org.example:host1", true),
+            ("10.99.0.*", "10.99.0.17", true),
+            ("10.99.0.*", "10.99.1.17", false),
+            ("0xFE80*", "0xfe800000000000000000000000000001", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-b-b-c-", false),
+            ("**a", "bba", true),
+            ("*?a", "a", false),
+            ("*ab", "aab", true),
+            ("a.c", "abc", false),
+            ("[ab]", "a", false),
+        ];
+        for (pattern, name, expected) in cases {
+            assert_eq!(
+                Pattern::new(pattern).matches(&[name]),
+                expected,
+                "{pattern} {name}"
+            );
+        }
+    }
+
+    #[test]
+    fn groups_admit_initiators() {
+        let names = [
+            "0x00000000000000010002c90300a1b2c3",
+            "0002c90300a1b2c3",
+            "10.99.0.2",
+        ];
+        let cases: [(&[&str], bool); 11] = [
+            (&[], false),
+            (&["*"], true),
+            (&["nobody"], false),
+            (&["nobody", "10.99.0.2"], true),
+            (&["0002c903*"], true),
+            (&["*", "!10.99.0.2"], false),
+            (&["!10.99.0.2", "*"], false),
+            (&["*", "!10.99.0.3"], true),
+            (&["!10.99.0.3"], true),
+            (&["!10.99.*"], false),
+            (&["nobody", "!10.99.0.3"], false),
+        ];
+        for (texts, expected) in cases {
+            assert_eq!(admits(&patterns(texts), &names), expected, "{texts:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_group_wins() {
+        let groups = [
+            ("lab", patterns(&["10.99.*", "!10.99.0.66"])),
+            ("one", patterns(&["10.99.0.2", "10.99.0.66"])),
+            ("rest", patterns(&["*"])),
+        ];
+        let group = |name| {
+            let groups = groups
+                .iter()
+                .map(|(group, patterns)| (*group, patterns.as_slice()));
+            first_group(groups, &[name])
+        };
+        assert_eq!(group("10.99.0.2"), Some("lab"));
+        assert_eq!(group("10.99.0.66"), Some("one"));
+        assert_eq!(group("192.0.2.1"), Some("rest"));
+        let none: [(&str, &[Pattern]); 0] = [];
+        assert_eq!(first_group(none, &["10.99.0.2"]), None);
+    }
+
+    #[test]
+    fn a_hostile_pattern_takes_bounded_time() {
+        let pattern = Pattern::new("*a".repeat(200));
+        assert!(!pattern.matches(&["a".repeat(10_000) + "b"]));
+    }
+}

@@ -1,0 +1,49 @@
+//! A SCSI direct-access block device (SAM-5, SPC-4, SBC-3).
+//!
+//! A [`LogicalUnit`] is one disk, shared by everybody who uses it. A [`ScsiSession`] is one I_T nexus: which logical unit
+//! numbers it sees, and what it has yet to be told about them. A [`ScsiChannel`] is one connection of a session, owned by
+//! one thread; it turns a [`Command`] into a [`Plan`].
+//!
+//! The command set is one table (`opcodes`), and so are the sense codes (`sense::codes`).
+
+mod attention;
+mod capacity;
+mod cdb;
+mod channel;
+mod complete;
+mod dispatch;
+mod inquiry;
+mod lun;
+mod luns;
+mod mode;
+mod model;
+mod opcodes;
+mod plan;
+mod port;
+mod power;
+mod provisioning;
+mod read_write;
+mod report_opcodes;
+mod request_sense;
+mod response;
+pub mod sense;
+mod session;
+mod unit;
+mod vpd;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use channel::{ScsiChannel, UnitIndex};
+pub use complete::complete;
+pub use lun::Lun;
+pub use model::{DiskModel, Identity, Limits, ModelError, Naa, Provisioning};
+pub use opcodes::command_name;
+pub use plan::{BlockCommand, Command, PendingParameters, Plan, TaskAttribute};
+pub use port::{PortName, TargetPort};
+pub use response::{Response, Status};
+pub use sense::{FieldPointer, Sense, SenseCode, SenseFormat, SenseKey};
+pub use session::ScsiSession;
+pub use unit::{LogicalUnit, UnitId};

@@ -1,0 +1,181 @@
+//! Unit attention conditions (SAM-5 5.14).
+//!
+//! Nothing is queued. A nexus remembers which events of its logical unit it was told about, and the difference is what is
+//! pending. A unit with a thousand sessions does the same work for an event as one with a single session.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::sense::{SenseCode, codes};
+use super::unit::{EventCounts, LogicalUnit};
+
+/// The sum of events that no unit reaches: look closer.
+const UNSEEN: u64 = u64::MAX;
+
+/// One session's view of one logical unit (an I_T_L nexus), shared by the session's channels.
+#[derive(Debug)]
+pub(crate) struct Nexus {
+    pub(crate) unit: Arc<LogicalUnit>,
+    /// The unit's sum of events when nothing was pending.
+    seen_events: AtomicU64,
+    seen: Mutex<Seen>,
+}
+
+/// What the initiator knows.
+#[derive(Debug)]
+struct Seen {
+    /// It was not told yet that the nexus is new.
+    fresh: bool,
+    luns_changed: bool,
+    counts: EventCounts,
+}
+
+impl Nexus {
+    pub(crate) fn new(unit: Arc<LogicalUnit>) -> Self {
+        let seen = Seen {
+            fresh: true,
+            luns_changed: false,
+            counts: unit.counts(),
+        };
+        Self {
+            unit,
+            seen_events: AtomicU64::new(UNSEEN),
+            seen: Mutex::new(seen),
+        }
+    }
+
+    /// Takes the next unit attention condition, if there is one. Two loads if there is none.
+    pub(crate) fn take(&self) -> Option<SenseCode> {
+        if self.seen_events.load(Ordering::Acquire) == self.unit.events() {
+            return None;
+        }
+        self.take_pending()
+    }
+
+    #[cold]
+    fn take_pending(&self) -> Option<SenseCode> {
+        let mut seen = self.lock();
+        // The sum before the counts: an event that comes in between makes the sums differ again.
+        let events = self.unit.events();
+        let now = self.unit.counts();
+        let code = seen.next(now);
+        if !seen.is_pending(now) {
+            self.seen_events.store(events, Ordering::Release);
+        }
+        code
+    }
+
+    /// The LUN map of the session has changed.
+    pub(crate) fn luns_changed(&self) {
+        let mut seen = self.lock();
+        seen.luns_changed = true;
+        self.seen_events.store(UNSEEN, Ordering::Release);
+    }
+
+    /// The initiator read the LUN map.
+    pub(crate) fn luns_seen(&self) {
+        self.lock().luns_changed = false;
+    }
+
+    /// The initiator itself caused one change of mode parameters: it needs not be told.
+    pub(crate) fn own_mode_change(&self) {
+        let mut seen = self.lock();
+        seen.counts.mode_changes = seen.counts.mode_changes.wrapping_add(1);
+    }
+
+    /// Every state of `Seen` is a good one, so a panic elsewhere does not spoil it.
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    /// Resets go before the rest (SAM-5 5.14.5). They say that mode parameters have their defaults, but not that the
+    /// capacity is what it was.
+    fn next(&mut self, now: EventCounts) -> Option<SenseCode> {
+        let counts = &mut self.counts;
+        if self.fresh || counts.resets != now.resets {
+            let code = if self.fresh {
+                codes::RESET_OCCURRED
+            } else {
+                codes::UNIT_RESET_OCCURRED
+            };
+            self.fresh = false;
+            counts.resets = now.resets;
+            counts.mode_changes = now.mode_changes;
+            return Some(code);
+        }
+        if counts.capacity_changes != now.capacity_changes {
+            counts.capacity_changes = now.capacity_changes;
+            return Some(codes::CAPACITY_CHANGED);
+        }
+        if counts.mode_changes != now.mode_changes {
+            counts.mode_changes = now.mode_changes;
+            return Some(codes::MODE_PARAMETERS_CHANGED);
+        }
+        std::mem::take(&mut self.luns_changed).then_some(codes::LUNS_CHANGED)
+    }
+
+    fn is_pending(&self, now: EventCounts) -> bool {
+        self.fresh || self.luns_changed || self.counts != now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    fn nexus() -> Nexus {
+        Nexus::new(Arc::new(testing::unit()))
+    }
+
+    fn all(nexus: &Nexus) -> Vec<SenseCode> {
+        std::iter::from_fn(|| nexus.take()).collect()
+    }
+
+    #[test]
+    fn a_new_nexus_hears_of_it_once() {
+        let nexus = nexus();
+        nexus.unit.set_capacity(7);
+        assert_eq!(
+            all(&nexus),
+            [codes::RESET_OCCURRED, codes::CAPACITY_CHANGED]
+        );
+        assert_eq!(all(&nexus), []);
+    }
+
+    #[test]
+    fn events_of_a_kind_are_reported_once() {
+        let nexus = nexus();
+        all(&nexus);
+        nexus.unit.set_capacity(7);
+        nexus.unit.set_capacity(8);
+        nexus.luns_changed();
+        assert_eq!(all(&nexus), [codes::CAPACITY_CHANGED, codes::LUNS_CHANGED]);
+        nexus.unit.set_capacity(8);
+        assert_eq!(all(&nexus), []);
+        nexus.unit.reset();
+        assert_eq!(all(&nexus), [codes::UNIT_RESET_OCCURRED]);
+    }
+
+    #[test]
+    fn every_nexus_of_a_unit_hears_of_its_events() {
+        let first = nexus();
+        let second = Nexus::new(first.unit.clone());
+        all(&first);
+        all(&second);
+        first.unit.reset();
+        assert_eq!(all(&first), [codes::UNIT_RESET_OCCURRED]);
+        assert_eq!(all(&second), [codes::UNIT_RESET_OCCURRED]);
+    }
+
+    #[test]
+    fn a_change_of_luns_that_was_read_is_not_reported() {
+        let nexus = nexus();
+        all(&nexus);
+        nexus.luns_changed();
+        nexus.luns_seen();
+        assert_eq!(all(&nexus), []);
+    }
+}

@@ -1,0 +1,134 @@
+//! One connection of a session.
+
+use std::sync::Arc;
+
+use super::attention::Nexus;
+use super::complete::complete;
+use super::dispatch;
+use super::lun::Lun;
+use super::plan::{Command, PendingParameters, Plan};
+use super::response::Response;
+use super::session::ScsiSession;
+use super::unit::LogicalUnit;
+use crate::block::{BlockFault, BlockOp};
+
+/// Names a logical unit within one channel, for as long as the channel lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UnitIndex(u32);
+
+/// One connection of a session, owned by one thread.
+#[derive(Debug)]
+pub struct ScsiChannel {
+    session: Arc<ScsiSession>,
+    generation: u64,
+    /// The LUN map, sorted by number.
+    slots: Vec<Slot>,
+    /// Every logical unit that was ever in the map; it only grows, so that an index stays good.
+    units: Vec<Arc<LogicalUnit>>,
+}
+
+/// One entry of the LUN map.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) number: u32,
+    pub(crate) unit: UnitIndex,
+    pub(crate) nexus: Arc<Nexus>,
+}
+
+impl ScsiChannel {
+    pub(crate) fn new(session: Arc<ScsiSession>) -> Self {
+        let mut channel = Self {
+            session,
+            generation: 0,
+            slots: Vec::new(),
+            units: Vec::new(),
+        };
+        channel.refresh();
+        channel
+    }
+
+    /// Plans a command. Planning a read or a write allocates nothing and takes no lock, unless the initiator has to be
+    /// told something first.
+    pub fn plan(&mut self, command: &Command<'_>) -> Plan {
+        if self.generation != self.session.generation() {
+            self.refresh();
+        }
+        dispatch::plan(&self.session, &self.slots, command)
+    }
+
+    /// Goes on with a command whose parameter data have arrived.
+    pub fn parameters(&self, pending: PendingParameters, data: &[u8]) -> Plan {
+        dispatch::parameters(pending, data)
+    }
+
+    /// Ends a block operation that was planned here.
+    pub fn complete(
+        &self,
+        unit: UnitIndex,
+        op: &BlockOp,
+        result: Result<(), BlockFault>,
+    ) -> Response {
+        complete(self.unit(unit), op, result)
+    }
+
+    /// The logical unit of a planned command.
+    ///
+    /// # Panics
+    /// If the index came from another channel.
+    pub fn unit(&self, index: UnitIndex) -> &Arc<LogicalUnit> {
+        &self.units[index.0 as usize]
+    }
+
+    /// The logical unit at an address, for task management.
+    pub fn unit_at(&mut self, lun: [u8; 8]) -> Option<UnitIndex> {
+        if self.generation != self.session.generation() {
+            self.refresh();
+        }
+        match Lun::decode(lun) {
+            Lun::Unit(number) => find(&self.slots, number).map(|slot| slot.unit),
+            Lun::ReportLuns | Lun::Unknown => None,
+        }
+    }
+
+    /// The session that the channel belongs to.
+    pub fn session(&self) -> &Arc<ScsiSession> {
+        &self.session
+    }
+
+    #[cold]
+    fn refresh(&mut self) {
+        let (generation, nexuses) = self.session.snapshot();
+        self.generation = generation;
+        self.slots.clear();
+        for (number, nexus) in nexuses {
+            let known = self
+                .units
+                .iter()
+                .position(|unit| Arc::ptr_eq(unit, &nexus.unit));
+            let index = known.unwrap_or_else(|| {
+                self.units.push(nexus.unit.clone());
+                self.units.len() - 1
+            });
+            self.slots.push(Slot {
+                number,
+                unit: UnitIndex(index as u32),
+                nexus,
+            });
+        }
+    }
+}
+
+/// The entry for a logical unit number.
+pub(crate) fn find(slots: &[Slot], number: u32) -> Option<&Slot> {
+    // Most maps start at 0 without a gap.
+    if let Some(slot) = slots
+        .get(number as usize)
+        .filter(|slot| slot.number == number)
+    {
+        return Some(slot);
+    }
+    let at = slots
+        .binary_search_by_key(&number, |slot| slot.number)
+        .ok()?;
+    slots.get(at)
+}

@@ -1,0 +1,42 @@
+//! From the end of a block operation to a response.
+
+use super::response::Response;
+use super::sense::{Sense, SenseCode, codes};
+use super::unit::LogicalUnit;
+use crate::block::{BlockFault, BlockOp};
+
+/// The response for a block operation that has ended.
+pub fn complete(unit: &LogicalUnit, op: &BlockOp, result: Result<(), BlockFault>) -> Response {
+    match result {
+        Ok(()) => Response::good(),
+        Err(fault) => Response::check_condition_of(unit, sense(op, fault)),
+    }
+}
+
+fn sense(op: &BlockOp, fault: BlockFault) -> Sense {
+    let code = match fault {
+        BlockFault::PastEnd => medium(op.is_write()),
+        BlockFault::Medium { write } => medium(write),
+        BlockFault::NoSpace => codes::SPACE_ALLOCATION_FAILED,
+        BlockFault::ReadOnly => codes::WRITE_PROTECTED,
+        BlockFault::Unsupported => codes::INVALID_FIELD_IN_CDB,
+        BlockFault::Hardware => codes::INTERNAL_FAILURE,
+        BlockFault::TransferFailed => codes::DATA_PHASE_ERROR,
+        BlockFault::Aborted => codes::COMMAND_ABORTED,
+        BlockFault::Miscompare { offset } => {
+            return Sense {
+                information: Some(offset),
+                ..codes::MISCOMPARE.into()
+            };
+        }
+    };
+    code.into()
+}
+
+fn medium(write: bool) -> SenseCode {
+    if write {
+        codes::WRITE_ERROR
+    } else {
+        codes::READ_ERROR
+    }
+}

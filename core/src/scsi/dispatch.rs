@@ -1,0 +1,130 @@
+//! From a command to the row of the command set that plans it.
+
+use super::cdb::Cdb;
+use super::channel::{Slot, find};
+use super::inquiry;
+use super::lun::Lun;
+use super::luns;
+use super::mode;
+use super::opcodes::{self, Flags, Row};
+use super::plan::{
+    Command, Context, ParameterList, PendingParameters, Plan, Planned, TaskAttribute,
+};
+use super::provisioning;
+use super::request_sense;
+use super::response::Response;
+use super::sense::{Sense, codes};
+use super::session::ScsiSession;
+use super::unit::{LogicalUnit, Modes};
+
+/// Plans a command for whatever its LUN says.
+pub(crate) fn plan(session: &ScsiSession, slots: &[Slot], command: &Command<'_>) -> Plan {
+    let lun = Lun::decode(command.lun);
+    if let Lun::Unit(number) = lun
+        && let Some(slot) = find(slots, number)
+    {
+        let unit = &*slot.nexus.unit;
+        return plan_for_unit(session, slots, slot, unit, command)
+            .unwrap_or_else(|sense| Plan::Respond(Response::check_condition_of(unit, sense)));
+    }
+    plan_without_unit(session, slots, lun, command)
+        .unwrap_or_else(|sense| Plan::Respond(Response::check_condition(sense)))
+}
+
+/// Goes on with parameter data, of which there have to be as many as the CDB said.
+pub(crate) fn parameters(pending: PendingParameters, data: &[u8]) -> Plan {
+    let nexus = pending.nexus.clone();
+    let Some(data) = data.get(..pending.length as usize) else {
+        let sense = codes::PARAMETER_LIST_LENGTH;
+        return Plan::Respond(Response::check_condition_of(&nexus.unit, sense));
+    };
+    let planned = match pending.list {
+        ParameterList::ModeSelect6 => mode::selected(&pending, data, mode::HeaderForm::Six),
+        ParameterList::ModeSelect10 => mode::selected(&pending, data, mode::HeaderForm::Ten),
+        ParameterList::Unmap => provisioning::unmap_list(&pending, data),
+    };
+    planned.unwrap_or_else(|sense| Plan::Respond(Response::check_condition_of(&nexus.unit, sense)))
+}
+
+fn plan_for_unit(
+    session: &ScsiSession,
+    slots: &[Slot],
+    slot: &Slot,
+    unit: &LogicalUnit,
+    command: &Command<'_>,
+) -> Planned {
+    let row = opcodes::find(command.cdb, unit.model());
+    if !row.is_ok_and(|row| row.flags.has(Flags::ANY_TIME))
+        && let Some(attention) = slot.nexus.take()
+    {
+        return Err(attention.into());
+    }
+    let row = row?;
+    let cdb = checked_cdb(row, command)?;
+    if row.flags.has(Flags::WRITES) {
+        check_writable(unit)?;
+    }
+    (row.plan)(
+        &Context {
+            session,
+            slots,
+            slot,
+            unit,
+            command,
+        },
+        &cdb,
+    )
+}
+
+/// Well-known and incorrect logical units (SPC-4 8.2, SAM-5 5.11).
+fn plan_without_unit(
+    session: &ScsiSession,
+    slots: &[Slot],
+    lun: Lun,
+    command: &Command<'_>,
+) -> Planned {
+    let row = opcodes::find_anywhere(command.cdb);
+    let answers = match lun {
+        Lun::ReportLuns => Flags::WELL_KNOWN,
+        // LUN 0 tells what else there is, mapped or not.
+        Lun::Unit(0) => Flags::LUN_ZERO,
+        Lun::Unit(_) | Lun::Unknown => Flags::INCORRECT_LUN,
+    };
+    let row = match row {
+        Ok(row) if row.flags.has(answers) => row,
+        Ok(_) | Err(_) if lun != Lun::ReportLuns => return Err(codes::LUN_NOT_SUPPORTED.into()),
+        Ok(_) => return Err(codes::INVALID_OPCODE.into()),
+        Err(sense) => return Err(sense),
+    };
+    let cdb = checked_cdb(row, command)?;
+    match row.opcode {
+        opcodes::INQUIRY => inquiry::without_unit(session.port(), lun, &cdb),
+        opcodes::REPORT_LUNS => luns::report(slots, &cdb),
+        opcodes::REQUEST_SENSE => request_sense::without_unit(lun, &cdb),
+        _ => Ok(Plan::Respond(Response::good())),
+    }
+}
+
+/// What is common to all commands.
+fn checked_cdb(row: &Row, command: &Command<'_>) -> Result<Cdb, Sense> {
+    let length = row.usage.len();
+    let cdb = Cdb::new(command.cdb, length).ok_or(codes::INVALID_FIELD_IN_CDB)?;
+    // NACA in the CONTROL byte, which is the last one (SAM-5 5.2): there is no ACA here.
+    if cdb.bit(length - 1, 2) {
+        return Err(Sense::cdb_bits(length as u16 - 1, 2));
+    }
+    if command.attribute == TaskAttribute::Aca {
+        return Err(codes::INVALID_MESSAGE.into());
+    }
+    Ok(cdb)
+}
+
+fn check_writable(unit: &LogicalUnit) -> Result<(), Sense> {
+    if unit.model().read_only {
+        return Err(codes::WRITE_PROTECTED.into());
+    }
+    if unit.modes().has(Modes::WRITE_PROTECT) {
+        return Err(codes::SOFTWARE_WRITE_PROTECTED.into());
+    }
+    Ok(())
+}

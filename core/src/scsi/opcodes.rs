@@ -1,0 +1,267 @@
+//! The command set: one row for each operation code and service action.
+
+use super::capacity;
+use super::cdb::Cdb;
+use super::inquiry;
+use super::luns;
+use super::mode;
+use super::model::DiskModel;
+use super::plan::{Context, Planned};
+use super::power;
+use super::provisioning;
+use super::read_write;
+use super::report_opcodes;
+use super::request_sense;
+use super::sense::{Sense, codes};
+
+pub(crate) const REQUEST_SENSE: u8 = 0x03;
+pub(crate) const INQUIRY: u8 = 0x12;
+pub(crate) const REPORT_LUNS: u8 = 0xa0;
+const SERVICE_ACTION_IN_16: u8 = 0x9e;
+const MAINTENANCE_IN: u8 = 0xa3;
+
+/// One command.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) opcode: u8,
+    /// For an operation code that has them.
+    pub(crate) service_action: Option<u8>,
+    /// The CDB USAGE DATA of REPORT SUPPORTED OPERATION CODES (SPC-4 6.35.3): after the operation code, a one for each bit
+    /// that is looked at. As long as the CDB.
+    pub(crate) usage: &'static [u8],
+    pub(crate) flags: Flags,
+    pub(crate) plan: Planner,
+    /// As the standard writes it.
+    pub(crate) name: &'static str,
+}
+
+type Planner = fn(&Context<'_>, &Cdb) -> Planned;
+
+/// When a command is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flags(u8);
+
+impl Flags {
+    const NONE: Self = Self(0);
+    /// Also while a unit attention condition is pending (SAM-5 5.14.1).
+    pub(crate) const ANY_TIME: Self = Self(1);
+    /// Not if the unit is write protected.
+    pub(crate) const WRITES: Self = Self(2);
+    /// Only if the unit can deallocate blocks.
+    const UNMAPS: Self = Self(4);
+    /// Only if the unit has WRITE SAME.
+    const REPEATS: Self = Self(8);
+    /// At LUN 0 even if nothing is mapped there.
+    pub(crate) const LUN_ZERO: Self = Self(16);
+    /// At every LUN even if nothing is mapped there.
+    pub(crate) const INCORRECT_LUN: Self = Self(32);
+    /// At the REPORT LUNS well-known logical unit.
+    pub(crate) const WELL_KNOWN: Self = Self(64);
+    /// May take much longer than a read.
+    pub(crate) const SLOW: Self = Self(128);
+
+    pub(crate) const fn has(self, flag: Self) -> bool {
+        self.0 & flag.0 != 0
+    }
+
+    const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+const fn row(
+    opcode: u8,
+    name: &'static str,
+    usage: &'static [u8],
+    flags: Flags,
+    plan: Planner,
+) -> Row {
+    Row {
+        opcode,
+        service_action: None,
+        usage,
+        flags,
+        plan,
+        name,
+    }
+}
+
+const fn action(
+    opcode: u8,
+    service_action: u8,
+    name: &'static str,
+    usage: &'static [u8],
+    flags: Flags,
+    plan: Planner,
+) -> Row {
+    Row {
+        opcode,
+        service_action: Some(service_action),
+        usage,
+        flags,
+        plan,
+        name,
+    }
+}
+
+/// Masks of whole fields, so that the usage data below can be read.
+mod masks {
+    pub(super) const FF: u8 = 0xff;
+    /// DPO and FUA.
+    pub(super) const CACHE: u8 = 0x18;
+    /// BYTCHK, and DPO.
+    pub(super) const CHECK: u8 = 0x16;
+}
+use masks::{CACHE, CHECK, FF};
+
+const EVERYWHERE: Flags = Flags::ANY_TIME
+    .and(Flags::LUN_ZERO)
+    .and(Flags::INCORRECT_LUN)
+    .and(Flags::WELL_KNOWN);
+const INVENTORY: Flags = Flags::ANY_TIME.and(Flags::LUN_ZERO).and(Flags::WELL_KNOWN);
+const UNMAP: Flags = Flags::WRITES.and(Flags::UNMAPS).and(Flags::SLOW);
+const REPEAT: Flags = Flags::WRITES.and(Flags::REPEATS).and(Flags::SLOW);
+
+/// Sorted by operation code and service action.
+#[rustfmt::skip]
+pub(crate) static ROWS: &[Row] = &[
+    row(0x00, "TEST UNIT READY", &[0x00, 0, 0, 0, 0, 0], Flags::WELL_KNOWN, power::test_unit_ready),
+    row(0x03, "REQUEST SENSE", &[0x03, 1, 0, 0, FF, 0], EVERYWHERE, request_sense::of_unit),
+    row(0x08, "READ (6)", &[0x08, 0x1f, FF, FF, FF, 0], Flags::NONE, read_write::read6),
+    row(0x0a, "WRITE (6)", &[0x0a, 0x1f, FF, FF, FF, 0], Flags::WRITES, read_write::write6),
+    row(0x12, "INQUIRY", &[0x12, 1, FF, FF, FF, 0], EVERYWHERE, inquiry::of_unit),
+    row(0x15, "MODE SELECT (6)", &[0x15, 0x11, 0, 0, FF, 0], Flags::NONE, mode::select6),
+    row(0x1a, "MODE SENSE (6)", &[0x1a, 0x08, FF, FF, FF, 0], Flags::NONE, mode::sense6),
+    row(0x1b, "START STOP UNIT", &[0x1b, 1, 0, 0, 0xf7, 0], Flags::SLOW, power::start_stop_unit),
+    row(0x1e, "PREVENT ALLOW MEDIUM REMOVAL", &[0x1e, 0, 0, 0, 3, 0], Flags::NONE, power::prevent_allow),
+    row(0x25, "READ CAPACITY (10)", &[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], Flags::NONE, capacity::read10),
+    row(0x28, "READ (10)", &[0x28, 0xe0 | CACHE, FF, FF, FF, FF, 0, FF, FF, 0], Flags::NONE, read_write::read10),
+    row(0x2a, "WRITE (10)", &[0x2a, 0xe0 | CACHE, FF, FF, FF, FF, 0, FF, FF, 0], Flags::WRITES, read_write::write10),
+    row(0x2f, "VERIFY (10)", &[0x2f, 0xe0 | CHECK, FF, FF, FF, FF, 0, FF, FF, 0], Flags::NONE, read_write::verify10),
+    row(0x35, "SYNCHRONIZE CACHE (10)", &[0x35, 2, FF, FF, FF, FF, 0, FF, FF, 0], Flags::SLOW, read_write::synchronize10),
+    row(0x41, "WRITE SAME (10)", &[0x41, 0xf8, FF, FF, FF, FF, 0, FF, FF, 0], REPEAT, provisioning::write_same10),
+    row(0x42, "UNMAP", &[0x42, 1, 0, 0, 0, 0, 0, FF, FF, 0], UNMAP, provisioning::unmap),
+    row(0x55, "MODE SELECT (10)", &[0x55, 0x11, 0, 0, 0, 0, 0, FF, FF, 0], Flags::NONE, mode::select10),
+    row(0x5a, "MODE SENSE (10)", &[0x5a, 0x18, FF, FF, 0, 0, 0, FF, FF, 0], Flags::NONE, mode::sense10),
+    row(0x88, "READ (16)", &[0x88, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::NONE, read_write::read16),
+    row(0x8a, "WRITE (16)", &[0x8a, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::WRITES, read_write::write16),
+    row(0x8f, "VERIFY (16)", &[0x8f, 0xe0 | CHECK, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::NONE, read_write::verify16),
+    row(0x91, "SYNCHRONIZE CACHE (16)", &[0x91, 2, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::SLOW, read_write::synchronize16),
+    row(0x93, "WRITE SAME (16)", &[0x93, 0xf9, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], REPEAT, provisioning::write_same16),
+    action(SERVICE_ACTION_IN_16, 0x10, "READ CAPACITY (16)", &[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], Flags::NONE, capacity::read16),
+    row(0xa0, "REPORT LUNS", &[0xa0, 0, FF, 0, 0, 0, FF, FF, FF, FF, 0, 0], INVENTORY, luns::report_luns),
+    action(MAINTENANCE_IN, 0x0c, "REPORT SUPPORTED OPERATION CODES", &[0xa3, 0x0c, 0x87, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::NONE, report_opcodes::operation_codes),
+    action(MAINTENANCE_IN, 0x0d, "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", &[0xa3, 0x0d, 0x80, 0, 0, 0, FF, FF, FF, FF, 0, 0], Flags::NONE, report_opcodes::task_management),
+    row(0xa8, "READ (12)", &[0xa8, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::NONE, read_write::read12),
+    row(0xaa, "WRITE (12)", &[0xaa, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::WRITES, read_write::write12),
+    row(0xaf, "VERIFY (12)", &[0xaf, 0xe0 | CHECK, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::NONE, read_write::verify12),
+];
+
+/// The first row of each operation code; `ROWS.len()` where there is none.
+static FIRST: [u8; 256] = {
+    let mut first = [ROWS.len() as u8; 256];
+    let mut index = ROWS.len();
+    while index > 0 {
+        index -= 1;
+        first[ROWS[index].opcode as usize] = index as u8;
+    }
+    first
+};
+
+impl Row {
+    /// Whether a disk has the command.
+    pub(crate) fn available(&self, model: &DiskModel) -> bool {
+        (!self.flags.has(Flags::UNMAPS) || model.provisioning.is_some())
+            && (!self.flags.has(Flags::REPEATS) || model.limits.max_write_same_blocks != 0)
+    }
+
+    /// What an initiator should wait for the command, in seconds.
+    pub(crate) fn timeout(&self, model: &DiskModel) -> u32 {
+        let slow = self.flags.has(Flags::SLOW);
+        model
+            .command_timeout
+            .saturating_mul(if slow { 2 } else { 1 })
+    }
+}
+
+/// The row for a CDB that a disk has.
+pub(crate) fn find(cdb: &[u8], model: &DiskModel) -> Result<&'static Row, Sense> {
+    let row = find_anywhere(cdb)?;
+    if row.available(model) {
+        Ok(row)
+    } else {
+        Err(codes::INVALID_OPCODE.into())
+    }
+}
+
+/// The row for a CDB, whether or not some disk has it.
+pub(crate) fn find_anywhere(cdb: &[u8]) -> Result<&'static Row, Sense> {
+    let first = cdb.first().and_then(|opcode| with_opcode(*opcode).first());
+    let row = first.ok_or(codes::INVALID_OPCODE)?;
+    if row.service_action.is_none() {
+        return Ok(row);
+    }
+    let service_action = cdb.get(1).map(|byte| byte & 0x1f);
+    with_opcode(row.opcode)
+        .iter()
+        .take_while(|other| other.opcode == row.opcode)
+        .find(|row| row.service_action == service_action)
+        .ok_or(Sense::cdb_bits(1, 4))
+}
+
+/// What the standard calls the command in a CDB, for people. Unknown ones have no name.
+pub fn command_name(cdb: &[u8]) -> Option<&'static str> {
+    find_anywhere(cdb).ok().map(|row| row.name)
+}
+
+/// The rows from the first one with an operation code on; none if there is no such row.
+pub(crate) fn with_opcode(opcode: u8) -> &'static [Row] {
+    ROWS.get(usize::from(FIRST[usize::from(opcode)])..)
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_sorted_and_their_usage_fits() {
+        for pair in ROWS.windows(2) {
+            let key = |row: &Row| (row.opcode, row.service_action);
+            assert!(key(&pair[0]) < key(&pair[1]), "{}", pair[1].name);
+        }
+        for row in ROWS {
+            // SAM-5 5.2: the group code says how long the CDB is.
+            let length = match row.opcode >> 5 {
+                0 => 6,
+                1 | 2 => 10,
+                4 => 16,
+                5 => 12,
+                _ => panic!("{}", row.name),
+            };
+            assert_eq!(row.usage.len(), length, "{}", row.name);
+            assert_eq!(row.usage[0], row.opcode, "{}", row.name);
+            if let Some(action) = row.service_action {
+                assert_eq!(row.usage[1] & 0x1f, action, "{}", row.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_row_is_found() {
+        for row in ROWS {
+            let cdb = [row.opcode, row.service_action.unwrap_or(0)];
+            assert_eq!(find_anywhere(&cdb).expect("known").name, row.name);
+        }
+        assert_eq!(find_anywhere(&[]).unwrap_err().code, codes::INVALID_OPCODE);
+        assert_eq!(
+            find_anywhere(&[0xff]).unwrap_err().code,
+            codes::INVALID_OPCODE
+        );
+        assert_eq!(
+            find_anywhere(&[0xa3, 0x01]).unwrap_err(),
+            Sense::cdb_bits(1, 4)
+        );
+        assert_eq!(find_anywhere(&[0xa3]).unwrap_err(), Sense::cdb_bits(1, 4));
+    }
+}

@@ -1,0 +1,180 @@
+//! Commands that read, write, verify and flush blocks (SBC-3 5).
+
+use super::cdb::Cdb;
+use super::plan::{Context, Planned};
+use super::sense::{Sense, codes};
+use crate::block::{BlockOp, BlockRange};
+
+/// READ (6), SBC-3 5.7.
+pub(crate) fn read6(context: &Context<'_>, cdb: &Cdb) -> Planned {
+    transfer(context, cdb, &SIX, BlockOp::Read)
+}
+
+/// READ (10), SBC-3 5.8.
+pub(crate) fn read10(context: &Context<'_>, cdb: &Cdb) -> Planned {
+    transfer(context, cdb, &TEN, BlockOp::Read)
+}
+
+/// READ (12), SBC-3 5.9.
+pub(crate) fn read12(context: &Context<'_>, cdb: &Cdb) -> Planned {
+    transfer(context, cdb, &TWELVE, BlockOp::Read)
+}
+
+/// READ (16), SBC-3 5.10.
+pub(crate) fn read16(context: &Context<'_>, cdb: &Cdb) -> Planned {
+    transfer(context, cdb, &SIXTEEN, BlockOp::Read)
+}
+
+/// WRITE (6), SBC-3 5.29.
+pub(crate) fn write6(context: &Context<'_>, cdb: &Cdb) -> Planned {
+    transfer(context, cdb, &SIX, BlockOp::Write)
+}
+
+/// WRITE (10), SBC-3 5.30.
+pub(crate) fn write10(context: &Context<'_>, cdb: &Cdb) -> Planned {
+    transfer(context, cdb, &TEN, BlockOp::Write)
+}
+
+/// WRITE (12), SBC-3 5.31.
+pub(crate) fn write12(context: &Context<'_>, cdb: &Cdb) -> Planned {
+    transfer(context, cdb, &TWELVE, BlockOp::Write)
+}
+
+/// WRITE (16), SBC-3 5.32.
+pub(crate) fn write16(context: &Context<'_>, cdb: &Cdb) -> Planned {
+    transfer(context, cdb, &SIXTEEN, BlockOp::Write)
+}
+
+/// VERIFY (10), SBC-3 5.24.
+pub(crate) fn verify10(context: &Context<'_>, cdb: &Cdb) -> Planned {
+    verify(context, cdb, &TEN)
+}
+
+/// VERIFY (12), SBC-3 5.25.
+pub(crate) fn verify12(context: &Context<'_>, cdb: &Cdb) -> Planned {
+    verify(context, cdb, &TWELVE)
+}
+
+/// VERIFY (16), SBC-3 5.26.
+pub(crate) fn verify16(context: &Context<'_>, cdb: &Cdb) -> Planned {
+    verify(context, cdb, &SIXTEEN)
+}
+
+/// SYNCHRONIZE CACHE (10), SBC-3 5.20.
+pub(crate) fn synchronize10(context: &Context<'_>, cdb: &Cdb) -> Planned {
+    synchronize(context, cdb, &TEN)
+}
+
+/// SYNCHRONIZE CACHE (16), SBC-3 5.21.
+pub(crate) fn synchronize16(context: &Context<'_>, cdb: &Cdb) -> Planned {
+    synchronize(context, cdb, &SIXTEEN)
+}
+
+/// Where a CDB form has its fields.
+pub(crate) struct Form {
+    lba: fn(&Cdb) -> u64,
+    blocks: fn(&Cdb) -> u64,
+    /// First byte of the number of blocks.
+    pub(crate) blocks_at: u16,
+    /// Byte 1 has flags and not a part of the address.
+    flags: bool,
+}
+
+const SIX: Form = Form {
+    lba: |cdb| (cdb.u24(1) & 0x1f_ffff).into(),
+    // Zero means 256 (SBC-3 5.7).
+    blocks: |cdb| match cdb.byte(4) {
+        0 => 256,
+        blocks => blocks.into(),
+    },
+    blocks_at: 4,
+    flags: false,
+};
+pub(crate) const TEN: Form = Form {
+    lba: |cdb| cdb.u32(2).into(),
+    blocks: |cdb| cdb.u16(7).into(),
+    blocks_at: 7,
+    flags: true,
+};
+const TWELVE: Form = Form {
+    lba: |cdb| cdb.u32(2).into(),
+    blocks: |cdb| cdb.u32(6).into(),
+    blocks_at: 6,
+    flags: true,
+};
+pub(crate) const SIXTEEN: Form = Form {
+    lba: |cdb| cdb.u64(2),
+    blocks: |cdb| cdb.u32(10).into(),
+    blocks_at: 10,
+    flags: true,
+};
+
+/// The range that a CDB names, if the unit has all of it.
+pub(crate) fn range(context: &Context<'_>, cdb: &Cdb, form: &Form) -> Result<BlockRange, Sense> {
+    BlockRange::within((form.lba)(cdb), (form.blocks)(cdb), context.unit.capacity())
+        .ok_or(codes::LBA_OUT_OF_RANGE.into())
+}
+
+/// RDPROTECT, WRPROTECT and VRPROTECT: the medium has no protection information (SBC-3 table 65).
+pub(crate) fn check_protect(cdb: &Cdb) -> Result<(), Sense> {
+    if cdb.byte(1) & 0xe0 == 0 {
+        Ok(())
+    } else {
+        Err(Sense::cdb_bits(1, 7))
+    }
+}
+
+fn transfer(
+    context: &Context<'_>,
+    cdb: &Cdb,
+    form: &Form,
+    op: impl FnOnce(BlockRange) -> BlockOp,
+) -> Planned {
+    let (mut fua, mut dpo) = (false, false);
+    if form.flags {
+        check_protect(cdb)?;
+        fua = cdb.bit(1, 3);
+        dpo = cdb.bit(1, 4);
+    }
+    let range = range(context, cdb, form)?;
+    check_length(context, range, form)?;
+    if range.blocks == 0 {
+        return context.good();
+    }
+    let op = op(range);
+    let durable = op.is_write() && !context.unit.write_cache();
+    context.block(op, fua || durable, dpo)
+}
+
+/// MAXIMUM TRANSFER LENGTH of the block limits VPD page (SBC-3 6.5.3).
+fn check_length(context: &Context<'_>, range: BlockRange, form: &Form) -> Result<(), Sense> {
+    let limit = context.unit.model().limits.max_transfer_blocks;
+    if limit != 0 && range.blocks > limit.into() {
+        return Err(Sense::cdb_byte(form.blocks_at));
+    }
+    Ok(())
+}
+
+fn verify(context: &Context<'_>, cdb: &Cdb, form: &Form) -> Planned {
+    check_protect(cdb)?;
+    // BYTCHK (SBC-3 table 108): 1 compares with data from the initiator, 2 and 3 are not supported.
+    let compare = match cdb.byte(1) >> 1 & 0x03 {
+        0 => false,
+        1 => true,
+        _ => return Err(Sense::cdb_bits(1, 2)),
+    };
+    let range = range(context, cdb, form)?;
+    if compare {
+        check_length(context, range, form)?;
+    }
+    if range.blocks == 0 {
+        return context.good();
+    }
+    context.block(BlockOp::Verify { range, compare }, false, cdb.bit(1, 4))
+}
+
+/// Everything is flushed, whatever the range. IMMED may be ignored: the status then comes when it is done.
+fn synchronize(context: &Context<'_>, cdb: &Cdb, form: &Form) -> Planned {
+    range(context, cdb, form)?;
+    context.block(BlockOp::Flush, false, false)
+}

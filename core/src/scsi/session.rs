@@ -1,0 +1,97 @@
+//! A session: one I_T nexus.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::attention::Nexus;
+use super::channel::ScsiChannel;
+use super::lun::Lun;
+use super::port::TargetPort;
+use super::unit::LogicalUnit;
+
+/// One initiator port logged in to one target port, with the logical units that it sees.
+///
+/// Its channels, on whichever threads, keep their own copy of the LUN map and notice by a counter that it is old.
+#[derive(Debug)]
+pub struct ScsiSession {
+    port: TargetPort,
+    nexuses: Mutex<Nexuses>,
+    generation: AtomicU64,
+}
+
+/// Sorted by logical unit number.
+pub(crate) type Nexuses = Vec<(u32, Arc<Nexus>)>;
+
+impl ScsiSession {
+    /// Creates a session that sees these logical units by these numbers. Numbers from [`Lun::LIMIT`] on cannot be
+    /// addressed and are left out.
+    pub fn new(port: TargetPort, luns: &BTreeMap<u32, Arc<LogicalUnit>>) -> Arc<Self> {
+        let nexuses = luns
+            .range(..Lun::LIMIT)
+            .map(|(number, unit)| (*number, Arc::new(Nexus::new(unit.clone()))))
+            .collect();
+        Arc::new(Self {
+            port,
+            nexuses: Mutex::new(nexuses),
+            generation: AtomicU64::new(0),
+        })
+    }
+
+    /// A connection of this session, for the thread that will own it.
+    pub fn channel(self: &Arc<Self>) -> ScsiChannel {
+        ScsiChannel::new(self.clone())
+    }
+
+    /// The target port.
+    pub fn port(&self) -> &TargetPort {
+        &self.port
+    }
+
+    /// Changes the LUN map. Logical units that keep their number keep their state, and the initiator is told.
+    ///
+    /// Commands that were planned before may still be in flight.
+    pub fn set_luns(&self, luns: &BTreeMap<u32, Arc<LogicalUnit>>) {
+        let mut nexuses = self.lock();
+        let mut next = Nexuses::with_capacity(luns.len());
+        let mut kept = 0;
+        for (number, unit) in luns.range(..Lun::LIMIT) {
+            let before = nexuses
+                .binary_search_by_key(number, |(number, _)| *number)
+                .ok();
+            let same = before
+                .and_then(|at| nexuses.get(at))
+                .filter(|(_, nexus)| Arc::ptr_eq(&nexus.unit, unit));
+            let nexus = match same {
+                Some((_, nexus)) => {
+                    kept += 1;
+                    nexus.clone()
+                }
+                None => Arc::new(Nexus::new(unit.clone())),
+            };
+            next.push((*number, nexus));
+        }
+        if kept == next.len() && kept == nexuses.len() {
+            return;
+        }
+        next.iter().for_each(|(_, nexus)| nexus.luns_changed());
+        *nexuses = next;
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Changes whenever the LUN map does.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The LUN map, with the generation that it belongs to.
+    pub(crate) fn snapshot(&self) -> (u64, Nexuses) {
+        let nexuses = self.lock();
+        (self.generation(), nexuses.clone())
+    }
+
+    /// The map is replaced whole, so a panic elsewhere does not spoil it.
+    fn lock(&self) -> MutexGuard<'_, Nexuses> {
+        self.nexuses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

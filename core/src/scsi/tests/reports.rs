@@ -1,0 +1,137 @@
+//! What a disk tells about its commands and itself.
+
+use super::super::opcodes::ROWS;
+use super::super::sense::codes;
+use super::super::testing::*;
+use super::super::*;
+
+fn report(channel: &mut ScsiChannel, options: u8, opcode: u8, action: u16) -> Vec<u8> {
+    let [high, low] = action.to_be_bytes();
+    data(
+        channel,
+        &[
+            0xa3, 0x0c, options, opcode, high, low, 0, 0, 0xff, 0xff, 0, 0,
+        ],
+    )
+}
+
+#[test]
+fn all_commands() {
+    let mut channel = channel_of(thin_model());
+    let all = report(&mut channel, 0, 0, 0);
+    assert_eq!(all.len(), 4 + 8 * ROWS.len());
+    assert_eq!(
+        u32::from_be_bytes([all[0], all[1], all[2], all[3]]) as usize,
+        all.len() - 4
+    );
+    let descriptors: Vec<_> = all[4..].chunks(8).collect();
+    assert_eq!(descriptors[0], [0x00, 0, 0, 0, 0, 0, 0, 6]);
+    assert!(descriptors.contains(&&[0x9e, 0, 0, 0x10, 0, 1, 0, 16][..]));
+    assert!(descriptors.contains(&&[0xa3, 0, 0, 0x0c, 0, 1, 0, 12][..]));
+    assert!(descriptors.contains(&&[0x42, 0, 0, 0, 0, 0, 0, 10][..]));
+
+    let with_timeouts = report(&mut channel, 0x80, 0, 0);
+    assert_eq!(with_timeouts.len(), 4 + 20 * ROWS.len());
+    let read16 = with_timeouts[4..].chunks(20).find(|row| row[0] == 0x88);
+    assert_eq!(
+        read16.expect("READ (16)"),
+        [
+            0x88, 0, 0, 0, 0, 2, 0, 16, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 30
+        ]
+    );
+
+    // UNMAP and both WRITE SAMEs are gone.
+    let all = report(&mut channel_of(model()), 0, 0, 0);
+    assert_eq!(all.len(), 4 + 8 * (ROWS.len() - 3));
+}
+
+#[test]
+fn one_command() {
+    let mut channel = channel_of(thin_model());
+    let inquiry = [0, 3, 0, 6, 0x12, 1, 0xff, 0xff, 0xff, 0];
+    assert_eq!(report(&mut channel, 1, 0x12, 0), inquiry);
+    assert_eq!(report(&mut channel, 3, 0x12, 0), inquiry);
+    let capacity16 = report(&mut channel, 2, 0x9e, 0x10);
+    assert_eq!(capacity16[..6], [0, 3, 0, 16, 0x9e, 0x10]);
+    assert_eq!(report(&mut channel, 3, 0x9e, 0x10), capacity16);
+    let flush = report(&mut channel, 0x81, 0x35, 0);
+    assert_eq!(flush[..4], [0, 0x83, 0, 10]);
+    assert_eq!(flush[14..], [0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 60]);
+    let unsupported = [0, 1, 0, 0];
+    for (options, opcode, action) in [(1, 0x5f, 0), (2, 0x5e, 0), (2, 0x9e, 0x12), (3, 0x12, 1)] {
+        assert_eq!(report(&mut channel, options, opcode, action), unsupported);
+    }
+    assert_eq!(report(&mut channel_of(model()), 1, 0x42, 0), unsupported);
+    for (options, opcode) in [(1, 0x9e), (2, 0x12), (4, 0x12), (7, 0x12)] {
+        let cdb = [0xa3, 0x0c, options, opcode, 0, 0, 0, 0, 0xff, 0xff, 0, 0];
+        assert_eq!(refused(&mut channel, &cdb), Sense::cdb_bits(2, 2));
+    }
+}
+
+#[test]
+fn every_command_that_is_reported_is_planned() {
+    let mut channel = channel_of(thin_model());
+    for row in ROWS {
+        let mut cdb = vec![0; row.usage.len()];
+        cdb[0] = row.opcode;
+        cdb[1] = row.service_action.unwrap_or(0);
+        let plan = channel.plan(&command(&cdb));
+        if let Plan::Respond(Response {
+            sense: Some(sense), ..
+        }) = plan
+        {
+            assert_ne!(sense.code, codes::INVALID_OPCODE, "{}", row.name);
+        }
+        assert_eq!(command_name(&cdb), Some(row.name));
+    }
+}
+
+#[test]
+fn task_management_functions() {
+    let mut channel = channel_of(model());
+    let mut cdb = [0xa3, 0x0d, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0];
+    assert_eq!(data(&mut channel, &cdb), [0xd8, 0, 0, 0]);
+    cdb[2] = 0x80;
+    let extended = data(&mut channel, &cdb);
+    assert_eq!((extended.len(), extended[3]), (16, 12));
+    cdb[9] = 3;
+    assert_eq!(refused(&mut channel, &cdb), Sense::cdb_byte(6));
+}
+
+#[test]
+fn request_sense() {
+    let mut channel = channel_of(model());
+    let nothing = [0x70, 0, 0, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(data(&mut channel, &[0x03, 0, 0, 0, 252, 0]), nothing);
+    assert_eq!(data(&mut channel, &[0x03, 0, 0, 0, 4, 0]), nothing[..4]);
+    let index = channel.unit_at([0; 8]).expect("mapped");
+    let unit = channel.unit(index).clone();
+    unit.reset();
+    let reset = data(&mut channel, &[0x03, 1, 0, 0, 252, 0]);
+    assert_eq!(reset, [0x72, 6, 0x29, 0x03, 0, 0, 0, 0]);
+    assert_eq!(data(&mut channel, &[0; 6]), []);
+}
+
+#[test]
+fn a_disk_cannot_be_stopped_or_taken_out() {
+    let mut channel = channel_of(model());
+    for byte4 in [0x01, 0x04, 0x05] {
+        assert_eq!(data(&mut channel, &[0x1b, 0, 0, 0, byte4, 0]), []);
+    }
+    let stop = block(channel.plan(&command(&[0x1b, 1, 0, 0, 0, 0])));
+    assert_eq!(stop.op, crate::block::BlockOp::Flush);
+    assert_eq!(
+        refused(&mut channel, &[0x1b, 0, 0, 0, 0x02, 0]),
+        Sense::cdb_bits(4, 1)
+    );
+    assert_eq!(
+        refused(&mut channel, &[0x1b, 0, 0, 0, 0x30, 0]),
+        Sense::cdb_bits(4, 7)
+    );
+    assert_eq!(data(&mut channel, &[0x1e, 0, 0, 0, 1, 0]), []);
+    assert_eq!(data(&mut channel, &[0x1e, 0, 0, 0, 0, 0]), []);
+    assert_eq!(
+        refused(&mut channel, &[0x1e, 0, 0, 0, 2, 0]),
+        Sense::cdb_bits(4, 1)
+    );
+}

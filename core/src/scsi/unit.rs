@@ -1,0 +1,166 @@
+//! A logical unit: one disk, shared by every session that sees it.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::model::{DiskModel, ModelError};
+use super::sense::SenseFormat;
+
+/// Names a logical unit to whoever created it; pagecast-core only hands it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UnitId(pub u32);
+
+/// A disk. Reading it takes no lock, so that sessions on several threads can share it.
+#[derive(Debug)]
+pub struct LogicalUnit {
+    id: UnitId,
+    model: DiskModel,
+    capacity: AtomicU64,
+    modes: AtomicU32,
+    resets: AtomicU32,
+    mode_changes: AtomicU32,
+    capacity_changes: AtomicU32,
+    /// Counts all events that sessions have to hear of, so that one comparison finds that there is none.
+    events: AtomicU64,
+}
+
+impl LogicalUnit {
+    /// Creates a disk if its description makes sense.
+    pub fn new(id: UnitId, model: DiskModel) -> Result<Self, ModelError> {
+        model.check()?;
+        Ok(Self {
+            id,
+            capacity: AtomicU64::new(model.capacity),
+            modes: AtomicU32::new(Modes::default_of(&model).0),
+            model,
+            resets: AtomicU32::new(0),
+            mode_changes: AtomicU32::new(0),
+            capacity_changes: AtomicU32::new(0),
+            events: AtomicU64::new(0),
+        })
+    }
+
+    /// As given at creation.
+    pub fn id(&self) -> UnitId {
+        self.id
+    }
+
+    /// As given at creation. Its capacity and write cache are where the disk started; ask the unit for how it is now.
+    pub fn model(&self) -> &DiskModel {
+        &self.model
+    }
+
+    /// Bytes in a logical block.
+    pub fn block_size(&self) -> u32 {
+        self.model.block_size
+    }
+
+    /// Logical blocks there are now.
+    pub fn capacity(&self) -> u64 {
+        self.capacity.load(Ordering::Acquire)
+    }
+
+    /// Changes the capacity, and tells every session.
+    ///
+    /// Commands that were planned before may still go beyond the new one.
+    pub fn set_capacity(&self, blocks: u64) {
+        if self.capacity.swap(blocks, Ordering::AcqRel) != blocks {
+            self.count(&self.capacity_changes);
+        }
+    }
+
+    /// Whether writes may stay in a volatile cache after their status. If not, every write is durable.
+    pub fn write_cache(&self) -> bool {
+        self.modes().has(Modes::WRITE_CACHE)
+    }
+
+    /// How sense data are encoded.
+    pub fn sense_format(&self) -> SenseFormat {
+        if self.modes().has(Modes::DESCRIPTOR_SENSE) {
+            SenseFormat::Descriptor
+        } else {
+            SenseFormat::Fixed
+        }
+    }
+
+    /// Resets the logical unit (SAM-5 6.3.3): mode parameters return to their defaults and every session is told.
+    /// Aborting its commands is up to the caller.
+    pub fn reset(&self) {
+        self.modes
+            .store(Modes::default_of(&self.model).0, Ordering::Release);
+        self.count(&self.resets);
+    }
+
+    pub(crate) fn modes(&self) -> Modes {
+        Modes(self.modes.load(Ordering::Acquire))
+    }
+
+    /// Changes mode parameters and counts that as an event, if it is one. Returns what was set before.
+    pub(crate) fn set_modes(&self, modes: Modes) -> Modes {
+        let before = Modes(self.modes.swap(modes.0, Ordering::AcqRel));
+        if before != modes {
+            self.count(&self.mode_changes);
+        }
+        before
+    }
+
+    pub(crate) fn events(&self) -> u64 {
+        self.events.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn counts(&self) -> EventCounts {
+        EventCounts {
+            resets: self.resets.load(Ordering::Acquire),
+            mode_changes: self.mode_changes.load(Ordering::Acquire),
+            capacity_changes: self.capacity_changes.load(Ordering::Acquire),
+        }
+    }
+
+    /// The sum goes last: who sees it also sees what it sums up.
+    fn count(&self, counter: &AtomicU32) {
+        counter.fetch_add(1, Ordering::AcqRel);
+        self.events.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// How often what happened to a logical unit. Counters wrap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EventCounts {
+    pub(crate) resets: u32,
+    pub(crate) mode_changes: u32,
+    pub(crate) capacity_changes: u32,
+}
+
+/// The mode parameters that can be changed, as a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Modes(u32);
+
+impl Modes {
+    /// WCE in the caching mode page.
+    pub(crate) const WRITE_CACHE: Self = Self(1);
+    /// D_SENSE in the control mode page.
+    pub(crate) const DESCRIPTOR_SENSE: Self = Self(2);
+    /// SWP in the control mode page.
+    pub(crate) const WRITE_PROTECT: Self = Self(4);
+    /// All of them: what MODE SENSE reports as changeable.
+    pub(crate) const ALL: Self = Self(7);
+
+    pub(crate) fn default_of(model: &DiskModel) -> Self {
+        if model.write_cache {
+            Self::WRITE_CACHE
+        } else {
+            Self(0)
+        }
+    }
+
+    pub(crate) fn has(self, mode: Self) -> bool {
+        self.0 & mode.0 != 0
+    }
+
+    pub(crate) fn with(self, mode: Self, on: bool) -> Self {
+        if on {
+            Self(self.0 | mode.0)
+        } else {
+            Self(self.0 & !mode.0)
+        }
+    }
+}
