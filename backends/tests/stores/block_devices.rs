@@ -1,13 +1,18 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
-use pagecast_backends::{Backend, BackendError, OpenError, Operation};
+use pagecast_backends::{
+    Backend, BackendError, Engine, OpenError, Operation, ThreadPool, Token, io_queue,
+};
 use pagecast_memory::Slice;
 
 use crate::support::{Directory, Mounted, buffer, open, pattern, read, run, skipped, write};
 
 const SIZE: usize = 4 * 1024 * 1024;
+
+type Outcome = Result<(), BackendError>;
 
 /// A loop device, detached when the test ends.
 struct Loop(String);
@@ -138,4 +143,93 @@ fn a_mounted_device_is_refused() {
     assert!(matches!(error, OpenError::InUse { .. }), "{error:?}");
     let message = error.to_string();
     assert!(message.contains(point.to_str().unwrap()), "{message}");
+}
+
+/// The store under test, both directly and through each engine.
+fn everywhere(store: &Arc<dyn Backend>, operation: impl Fn() -> Operation) -> Vec<Outcome> {
+    let pool = ThreadPool::new(1).unwrap();
+    let mut results = vec![store.execute(&operation())];
+    for engine in [Engine::Auto, Engine::Threads] {
+        let (mut queue, _) = io_queue(engine, &pool, 4).unwrap();
+        queue.submit(store, operation(), Token(1));
+        queue.flush();
+        let mut done = Vec::new();
+        while queue.in_flight() > 0 {
+            queue.poll(&mut done);
+            std::thread::yield_now();
+        }
+        results.extend(done.into_iter().map(|done| done.result));
+    }
+    results
+}
+
+#[test]
+fn bad_sectors_are_medium_errors_and_no_signals() {
+    let directory = Directory::new(&std::env::temp_dir());
+    let image = directory.file("image", SIZE);
+    let Some(device) = Loop::attach(&image, &[]) else {
+        return;
+    };
+    // A loop device answers EIO for what its file has lost.
+    let half = SIZE as u64 / 2;
+    let file = fs::File::options().write(true).open(&image).unwrap();
+    file.set_len(half).unwrap();
+    let store: Arc<dyn Backend> = Arc::new(open(Path::new(&device.0)).unwrap());
+    let medium = Err(BackendError::Medium(libc::EIO));
+    for offset in [half + (1 << 20), SIZE as u64 - 4096] {
+        let results = everywhere(&store, || read(offset, vec![buffer(4096)]));
+        assert_eq!(results, [medium.clone(), medium.clone(), medium.clone()]);
+    }
+    let pages = store.page_cache().unwrap();
+    assert_eq!(pages.populate(SIZE as u64 - 65_536, 4096), medium);
+    assert_eq!(pages.populate(0, half), Ok(()));
+    let results = everywhere(&store, || read(0, vec![buffer(65_536)]));
+    assert_eq!(results, [Ok(()), Ok(()), Ok(())]);
+}
+
+#[test]
+fn a_failed_write_back_fails_the_flush() {
+    let directory = Directory::new(&std::env::temp_dir());
+    let point = directory.path().join("small");
+    fs::create_dir(&point).unwrap();
+    let target = point.to_str().unwrap();
+    let mounting = run("mount", &["-t", "tmpfs", "-o", "size=256k", "none", target]);
+    if let Err(why) = mounting {
+        return skipped(&why);
+    }
+    let _mounted = Mounted(&point);
+    let image = point.join("image");
+    fs::File::create(&image)
+        .unwrap()
+        .set_len(SIZE as u64)
+        .unwrap();
+    let Some(device) = Loop::attach(&image, &[]) else {
+        return;
+    };
+    let store: Arc<dyn Backend> = Arc::new(open(Path::new(&device.0)).unwrap());
+    // The page cache takes more than the loop device can put anywhere.
+    let written = store.execute(&write(0, &vec![1; 2 << 20]));
+    assert_eq!(written, Ok(()));
+    let pool = ThreadPool::new(1).unwrap();
+    let (mut queue, _) = io_queue(Engine::Auto, &pool, 4).unwrap();
+    let mut done = Vec::new();
+    queue.submit(&store, Operation::Flush, Token(1));
+    queue.submit(&store, Operation::Flush, Token(2));
+    queue.flush();
+    while queue.in_flight() > 0 {
+        queue.poll(&mut done);
+        std::thread::yield_now();
+    }
+    assert_eq!(done.len(), 2);
+    for done in &done {
+        assert!(
+            matches!(
+                done.result,
+                Err(BackendError::Medium(_) | BackendError::NoSpace)
+            ),
+            "{done:?}"
+        );
+    }
+    // What failed is lost and was reported; the store is not condemned.
+    assert_eq!(store.execute(&Operation::Flush), Ok(()));
 }
