@@ -1,0 +1,241 @@
+//! What the daemon tells about itself, field by field. The names are part of the interface: add, but do not rename.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::config::{GroupConfig, Portal, Transport};
+
+/// `status`: the daemon at a glance.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Status {
+    /// Whether it still takes logins.
+    pub state: DaemonState,
+    /// Of the daemon.
+    pub version: String,
+    /// Process id.
+    pub pid: u32,
+    /// Seconds since it was ready.
+    pub uptime_seconds: u64,
+    /// How many there are.
+    pub devices: usize,
+    /// How many there are.
+    pub targets: usize,
+    /// How many are logged in.
+    pub sessions: usize,
+    /// RDMA connections that are up.
+    pub connections: u64,
+    /// RDMA devices in use.
+    pub adapters: Vec<AdapterReport>,
+    /// What people should know, such as a portal that is not served; empty if all is well.
+    pub warnings: Vec<String>,
+}
+
+/// Where the daemon is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DaemonState {
+    /// Serving.
+    Running,
+    /// Draining; no new logins.
+    Stopping,
+}
+
+/// One RDMA device.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AdapterReport {
+    /// Such as `rxe0`.
+    pub name: String,
+    /// 16 hex digits.
+    pub node_guid: String,
+    /// Whether it says that it pages on demand.
+    pub on_demand_paging: bool,
+}
+
+/// `device show`: one device.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DeviceReport {
+    /// As configured.
+    pub name: String,
+    /// `file`, `block` or `memory`.
+    pub backend: String,
+    /// Of stores that have one.
+    pub path: Option<String>,
+    /// What the store turned out to be, such as `file on ext4`.
+    pub store: String,
+    /// Whether it works.
+    pub state: DeviceState,
+    /// Bytes.
+    pub size: u64,
+    /// Bytes of a logical block.
+    pub block_size: u32,
+    /// Writes are refused.
+    pub read_only: bool,
+    /// A volatile write cache is reported.
+    pub write_cache: bool,
+    /// Hex digits.
+    pub naa: String,
+    /// Unit serial number.
+    pub serial: String,
+    /// With hyphens.
+    pub uuid: String,
+    /// How copies are avoided.
+    pub zero_copy: ZeroCopyReport,
+    /// Commands that may be in flight now.
+    pub queue_depth: u32,
+    /// Commands that may ever be in flight.
+    pub queue_depth_max: u32,
+    /// Commands in flight.
+    pub in_flight: u64,
+    /// Longest execution of a command in the last period, in microseconds.
+    pub worst_time_us: u64,
+    /// What it has done since it was opened.
+    #[serde(flatten)]
+    pub counters: DeviceCounters,
+}
+
+/// Whether a device works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceState {
+    /// It does.
+    Online,
+    /// Its store is gone, or shrank.
+    Failed,
+}
+
+/// How a device avoids copies.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ZeroCopyReport {
+    /// In force: `pinned`, `odp` or `off`.
+    pub mode: String,
+    /// Why this and not another.
+    pub why: String,
+}
+
+/// What a device has done. The bytes include those that were moved without a copy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DeviceCounters {
+    /// Read commands.
+    pub reads: u64,
+    /// Bytes sent to initiators.
+    pub read_bytes: u64,
+    /// Of them, straight from the page cache or memory.
+    pub read_bytes_zero_copy: u64,
+    /// Write commands.
+    pub writes: u64,
+    /// Bytes received from initiators.
+    pub write_bytes: u64,
+    /// Of them, straight into the page cache or memory.
+    pub write_bytes_zero_copy: u64,
+    /// Flush commands.
+    pub flushes: u64,
+    /// Discard commands.
+    pub discards: u64,
+    /// Ranges served from windows.
+    pub window_hits: u64,
+    /// Ranges staged for want of a window.
+    pub window_misses: u64,
+    /// Windows registered since the start.
+    pub window_registrations: u64,
+    /// Windows given up for others.
+    pub window_evictions: u64,
+    /// Windows registered now.
+    pub windows: u64,
+    /// Bytes that they pin.
+    pub pinned_bytes: u64,
+    /// Commands that failed for another reason than the initiator's own mistake.
+    pub errors: u64,
+}
+
+/// `target show`: one target.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TargetReport {
+    /// As configured.
+    pub name: String,
+    /// iSCSI name.
+    pub iqn: String,
+    /// NVMe qualified name.
+    pub nqn: String,
+    /// SRP target port identifier.
+    pub srp: SrpReport,
+    /// Where it listens.
+    pub portals: Vec<PortalReport>,
+    /// Who sees what.
+    pub groups: Vec<GroupConfig>,
+    /// Sessions that are logged in.
+    pub sessions: usize,
+    /// What to type on an initiator, by transport, one line for each way to reach the target. For SRP: what to write to
+    /// `add_target`; see [`srp_login`](super::commands::srp_login).
+    pub initiator_commands: BTreeMap<Transport, Vec<String>>,
+}
+
+/// An SRP target port identifier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SrpReport {
+    /// 16 hex digits.
+    pub id_ext: String,
+    /// 16 hex digits.
+    pub ioc_guid: String,
+}
+
+/// A portal and whether it works.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PortalReport {
+    /// The keys of the configuration.
+    #[serde(flatten)]
+    pub portal: Portal,
+    /// Whether it listens.
+    pub listening: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// `session list`: one initiator logged in to one target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SessionReport {
+    /// Unique while the daemon runs.
+    pub id: u64,
+    /// By the name that groups match.
+    pub initiator: String,
+    /// The target's name.
+    pub target: String,
+    /// The access group that let it in.
+    pub group: String,
+    /// `srp`, `iser`, ...
+    pub transport: String,
+    /// Address of the initiator.
+    pub peer: String,
+    /// Connections that are up.
+    pub connections: u32,
+    /// Commands in flight.
+    pub in_flight: u32,
+}
+
+/// `stats`: what the process as a whole uses and has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// Seconds since the daemon was ready.
+    pub uptime_seconds: u64,
+    /// I/O threads.
+    pub shards: usize,
+    /// In use: `io_uring` or `threads`.
+    pub io_engine: String,
+    /// Sessions that are logged in.
+    pub sessions: usize,
+    /// RDMA connections that are up.
+    pub connections: u64,
+    /// Bytes registered with RDMA devices: windows, staging, message slots.
+    pub registered_bytes: u64,
+    /// Bytes of staging buffers in use.
+    pub staged_bytes: u64,
+    /// Bytes of staging buffers that there are.
+    pub staged_limit_bytes: u64,
+    /// Bytes of windows' page cache that are pinned.
+    pub pinned_bytes: u64,
+    /// Bytes that windows may pin.
+    pub pinned_limit_bytes: u64,
+    /// The sums over all devices.
+    pub total: DeviceCounters,
+}

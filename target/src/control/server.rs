@@ -1,0 +1,241 @@
+//! Serving the control socket.
+//!
+//! One thread accepts, and each client has one of its own, up to a bound: a client that is slow, or stopped, keeps nobody
+//! waiting but itself. Nothing here is on the I/O path.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use tracing::{debug, warn};
+
+use super::Management;
+use super::lines::{Line, Lines, MAX_REQUEST};
+use super::rpc::{self, Code, RpcError};
+use super::socket::{ControlSocket, SocketError};
+
+/// Clients at a time.
+pub const MAX_CLIENTS: usize = 64;
+/// How long a client may take to read an answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Serves the control socket until it is dropped, which ends every client.
+#[derive(Debug)]
+pub struct ControlServer {
+    /// Closed to wake the accepting thread.
+    stop: Option<UnixStream>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+impl ControlServer {
+    /// Makes the socket at `path` and serves it.
+    pub fn start(path: &Path, daemon: Arc<dyn Management>) -> Result<Self, SocketError> {
+        let system = |cause| SocketError::System {
+            path: path.to_owned(),
+            cause,
+        };
+        let socket = ControlSocket::bind(path)?;
+        socket.listener().set_nonblocking(true).map_err(system)?;
+        let (stop, stopped) = UnixStream::pair().map_err(system)?;
+        let acceptor = thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(move || accept_until(&socket, &stopped, &daemon))
+            .map_err(system)?;
+        Ok(Self {
+            stop: Some(stop),
+            acceptor: Some(acceptor),
+        })
+    }
+}
+
+impl Drop for ControlServer {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(acceptor) = self.acceptor.take() {
+            // It has nothing to say, not even if it panicked.
+            let _ = acceptor.join();
+        }
+    }
+}
+
+/// Accepts clients until the other end of `stopped` is closed, then ends them.
+fn accept_until(socket: &ControlSocket, stopped: &UnixStream, daemon: &Arc<dyn Management>) {
+    let clients = Arc::new(Clients::default());
+    let mut serial = 0;
+    loop {
+        let mut wait = [
+            PollFd::new(socket.listener(), PollFlags::IN),
+            PollFd::new(stopped, PollFlags::IN),
+        ];
+        if let Err(error) = poll(&mut wait, None)
+            && error != rustix::io::Errno::INTR
+        {
+            warn!(%error, "the control socket cannot be polled; it is not served any more");
+            break;
+        }
+        if !wait[1].revents().is_empty() {
+            break;
+        }
+        match socket.listener().accept() {
+            Ok((stream, _)) => {
+                serial += 1;
+                admit(serial, stream, &clients, daemon);
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock
+                        | io::ErrorKind::Interrupted
+                        | io::ErrorKind::ConnectionAborted
+                ) => {}
+            Err(error) => {
+                // No descriptors or no memory. The client stays in the backlog, and poll would return at once.
+                warn!(%error, "cannot accept a control client");
+                thread::sleep(Duration::from_millis(200));
+            }
+        }
+    }
+    clients.end();
+}
+
+/// The clients that are being served, by serial number.
+#[derive(Default)]
+struct Clients {
+    list: Mutex<HashMap<u64, Client>>,
+}
+
+/// What it takes to end a client.
+struct Client {
+    stream: UnixStream,
+    /// Set once it runs.
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Clients {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Client>> {
+        // The map is whole at every moment, whoever panicked.
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends all of them and waits for their threads.
+    fn end(&self) {
+        let all: Vec<Client> = self.lock().drain().map(|(_, client)| client).collect();
+        for client in &all {
+            // One that has gone by itself is as good.
+            let _ = client.stream.shutdown(Shutdown::Both);
+        }
+        for thread in all.into_iter().filter_map(|client| client.thread) {
+            // It has nothing to say, not even if it panicked.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Removes a client from the list when its thread ends, however it ends.
+struct Leave {
+    clients: Arc<Clients>,
+    serial: u64,
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.clients.lock().remove(&self.serial);
+    }
+}
+
+fn admit(serial: u64, stream: UnixStream, clients: &Arc<Clients>, daemon: &Arc<dyn Management>) {
+    if let Ok(who) = rustix::net::sockopt::socket_peercred(&stream) {
+        let (pid, uid) = (who.pid.as_raw_nonzero(), who.uid.as_raw());
+        debug!(client = serial, pid, uid, "control client");
+    }
+    // Only this thread adds clients, so that there is still room below.
+    if clients.lock().len() >= MAX_CLIENTS {
+        warn!("{MAX_CLIENTS} control clients are connected; one more was turned away");
+        let message = format!("{MAX_CLIENTS} clients are connected; try again later");
+        // Its socket buffer is empty: this never waits.
+        let _ = (&stream).write_all(&RpcError::new(Code::Busy, message).line());
+        return;
+    }
+    match start(serial, stream, clients, daemon) {
+        Ok(thread) => {
+            // Not there any more if it was quick.
+            if let Some(client) = clients.lock().get_mut(&serial) {
+                client.thread = Some(thread);
+            }
+        }
+        Err(error) => warn!(%error, "cannot serve a control client"),
+    }
+}
+
+fn start(
+    serial: u64,
+    stream: UnixStream,
+    clients: &Arc<Clients>,
+    daemon: &Arc<dyn Management>,
+) -> io::Result<JoinHandle<()>> {
+    clients.lock().insert(
+        serial,
+        Client {
+            stream: stream.try_clone()?,
+            thread: None,
+        },
+    );
+    // From here on it leaves the list whatever happens, a failure to start included.
+    let leave = Leave {
+        clients: Arc::clone(clients),
+        serial,
+    };
+    let daemon = Arc::clone(daemon);
+    thread::Builder::new()
+        .name(format!("control-{serial}"))
+        .spawn(move || {
+            let _leave = leave;
+            if let Err(error) = serve(&stream, &*daemon) {
+                debug!(client = serial, %error, "control client lost");
+            }
+        })
+}
+
+/// Answers one client until it goes away.
+fn serve(stream: &UnixStream, daemon: &dyn Management) -> io::Result<()> {
+    let mut lines = Lines::new(stream);
+    while let Some(line) = lines.next()? {
+        let answer = match line {
+            Line::Whole(line) if line.trim_ascii().is_empty() => None,
+            Line::Whole(line) => rpc::answer(daemon, line),
+            Line::TooLong => {
+                let message = format!("a request of more than {MAX_REQUEST} bytes");
+                Some(RpcError::new(Code::InvalidRequest, message).line())
+            }
+        };
+        if let Some(answer) = answer {
+            write_within(stream, &answer, WRITE_TIMEOUT)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes all of it, or fails when that takes too long: a client that reads a byte now and then is slow too.
+fn write_within(mut stream: &UnixStream, mut bytes: &[u8], timeout: Duration) -> io::Result<()> {
+    let deadline = Instant::now() + timeout;
+    while !bytes.is_empty() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_write_timeout(Some(left))?;
+        match stream.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
