@@ -24,22 +24,24 @@ pub(crate) struct Nexus {
 /// What the initiator knows.
 #[derive(Debug)]
 struct Seen {
-    /// It was not told yet that the nexus is new.
-    fresh: bool,
+    /// It has to be told of a power-on.
+    power_on: bool,
     luns_changed: bool,
     counts: EventCounts,
 }
 
 impl Nexus {
     pub(crate) fn new(unit: Arc<LogicalUnit>) -> Self {
+        // The sum before the counts: what happens in between is looked at once too often, but not missed.
+        let events = unit.events();
         let seen = Seen {
-            fresh: true,
+            power_on: false,
             luns_changed: false,
             counts: unit.counts(),
         };
         Self {
             unit,
-            seen_events: AtomicU64::new(UNSEEN),
+            seen_events: AtomicU64::new(events),
             seen: Mutex::new(seen),
         }
     }
@@ -63,6 +65,13 @@ impl Nexus {
             self.seen_events.store(events, Ordering::Release);
         }
         code
+    }
+
+    /// Everything that the initiator knows of the unit may have been lost.
+    pub(crate) fn power_on(&self) {
+        let mut seen = self.lock();
+        seen.power_on = true;
+        self.seen_events.store(UNSEEN, Ordering::Release);
     }
 
     /// The LUN map of the session has changed.
@@ -94,13 +103,13 @@ impl Seen {
     /// capacity is what it was.
     fn next(&mut self, now: EventCounts) -> Option<SenseCode> {
         let counts = &mut self.counts;
-        if self.fresh || counts.resets != now.resets {
-            let code = if self.fresh {
+        if self.power_on || counts.resets != now.resets {
+            let code = if self.power_on {
                 codes::RESET_OCCURRED
             } else {
                 codes::UNIT_RESET_OCCURRED
             };
-            self.fresh = false;
+            self.power_on = false;
             counts.resets = now.resets;
             counts.mode_changes = now.mode_changes;
             return Some(code);
@@ -117,7 +126,7 @@ impl Seen {
     }
 
     fn is_pending(&self, now: EventCounts) -> bool {
-        self.fresh || self.luns_changed || self.counts != now
+        self.power_on || self.luns_changed || self.counts != now
     }
 }
 
@@ -135,9 +144,21 @@ mod tests {
     }
 
     #[test]
-    fn a_new_nexus_hears_of_it_once() {
+    fn a_new_nexus_hears_of_what_comes_after_it() {
+        let unit = Arc::new(testing::unit());
+        unit.reset();
+        let nexus = Nexus::new(unit);
+        assert_eq!(all(&nexus), []);
+        nexus.unit.set_capacity(7);
+        assert_eq!(all(&nexus), [codes::CAPACITY_CHANGED]);
+    }
+
+    #[test]
+    fn a_power_on_is_reported_first() {
         let nexus = nexus();
         nexus.unit.set_capacity(7);
+        nexus.unit.reset();
+        nexus.power_on();
         assert_eq!(
             all(&nexus),
             [codes::RESET_OCCURRED, codes::CAPACITY_CHANGED]
@@ -148,7 +169,6 @@ mod tests {
     #[test]
     fn events_of_a_kind_are_reported_once() {
         let nexus = nexus();
-        all(&nexus);
         nexus.unit.set_capacity(7);
         nexus.unit.set_capacity(8);
         nexus.luns_changed();
@@ -163,8 +183,6 @@ mod tests {
     fn every_nexus_of_a_unit_hears_of_its_events() {
         let first = nexus();
         let second = Nexus::new(first.unit.clone());
-        all(&first);
-        all(&second);
         first.unit.reset();
         assert_eq!(all(&first), [codes::UNIT_RESET_OCCURRED]);
         assert_eq!(all(&second), [codes::UNIT_RESET_OCCURRED]);
@@ -173,7 +191,6 @@ mod tests {
     #[test]
     fn a_change_of_luns_that_was_read_is_not_reported() {
         let nexus = nexus();
-        all(&nexus);
         nexus.luns_changed();
         nexus.luns_seen();
         assert_eq!(all(&nexus), []);

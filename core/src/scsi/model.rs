@@ -66,7 +66,8 @@ impl DiskModel {
         } = self.limits;
         let odd = optimal % (1 << self.physical_exponent) != 0;
         let small = u64::from(optimal) * u64::from(self.block_size) < 4096;
-        if optimal != 0 && (odd || small || (max != 0 && optimal > max)) {
+        let large = optimal > 0xffff || (max != 0 && optimal > max);
+        if optimal != 0 && (odd || small || large) {
             return Err(ModelError::OptimalTransfer(optimal));
         }
         self.identity.check()
@@ -220,7 +221,7 @@ pub struct Limits {
     /// Blocks in a transfer that suits the disk best. 0 if there is no such thing.
     pub optimal_transfer_blocks: u32,
     /// Most blocks that one WRITE SAME may write. 0 if there is no WRITE SAME.
-    pub max_write_same_blocks: u64,
+    pub max_write_same_blocks: u32,
 }
 
 impl Default for Limits {
@@ -247,7 +248,7 @@ pub enum ModelError {
     Capacity(u64),
     /// Linux would not use it, and say so.
     #[error(
-        "an optimal transfer of {0} blocks must be at least 4096 bytes, whole physical blocks, and within the maximum"
+        "an optimal transfer of {0} blocks must be at least 4096 bytes, at most 65535 blocks, whole physical blocks, and within the maximum"
     )]
     OptimalTransfer(u32),
     /// Empty, too long, or not printable.
@@ -373,5 +374,6 @@ mod tests {
         assert!(optimal(7, 0).is_err());
         assert!(optimal(2049, 3).is_err());
         assert!(optimal(65536, 3).is_err());
+        assert!(optimal(32768 + 8, 3).is_err());
     }
 }

@@ -32,7 +32,7 @@ fn write_same(context: &Context<'_>, cdb: &Cdb, form: &Form, zero_data: bool) ->
     }
     let range = read_write::range(context, cdb, form)?;
     // WSNZ is set, so zero blocks does not mean "to the end".
-    if range.blocks == 0 || range.blocks > model.limits.max_write_same_blocks {
+    if range.blocks == 0 || range.blocks > model.limits.max_write_same_blocks.into() {
         return Err(Sense::cdb_byte(form.blocks_at));
     }
     let durable = !context.unit.write_cache();

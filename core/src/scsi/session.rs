@@ -48,13 +48,24 @@ impl ScsiSession {
         &self.port
     }
 
-    /// Changes the LUN map. Logical units that keep their number keep their state, and the initiator is told.
+    /// Tells the initiator that all it knows of its logical units may have been lost (29h/00h).
+    ///
+    /// A new session does not start with that: Linux logs a warning for each disk that says so.
+    pub fn power_on(&self) {
+        self.lock().iter().for_each(|(_, nexus)| nexus.power_on());
+    }
+
+    /// Changes the LUN map. Logical units that keep their number keep their state.
+    ///
+    /// The initiator is told at every number that was mapped before. It learns of the others by looking, and would only
+    /// be told the same again.
     ///
     /// Commands that were planned before may still be in flight.
     pub fn set_luns(&self, luns: &BTreeMap<u32, Arc<LogicalUnit>>) {
         let mut nexuses = self.lock();
         let mut next = Nexuses::with_capacity(luns.len());
         let mut kept = 0;
+        let mut told = Vec::new();
         for (number, unit) in luns.range(..Lun::LIMIT) {
             let before = nexuses
                 .binary_search_by_key(number, |(number, _)| *number)
@@ -69,12 +80,13 @@ impl ScsiSession {
                 }
                 None => Arc::new(Nexus::new(unit.clone())),
             };
+            told.extend(before.map(|_| nexus.clone()));
             next.push((*number, nexus));
         }
         if kept == next.len() && kept == nexuses.len() {
             return;
         }
-        next.iter().for_each(|(_, nexus)| nexus.luns_changed());
+        told.iter().for_each(|nexus| nexus.luns_changed());
         *nexuses = next;
         self.generation.fetch_add(1, Ordering::AcqRel);
     }

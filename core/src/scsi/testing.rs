@@ -56,13 +56,10 @@ pub(crate) fn luns(units: &[(u32, &Arc<LogicalUnit>)]) -> BTreeMap<u32, Arc<Logi
         .collect()
 }
 
-/// A channel that sees one disk as LUN 0 and was told that it is new.
+/// A channel that sees one disk as LUN 0.
 pub(crate) fn channel_of(model: DiskModel) -> ScsiChannel {
     let unit = Arc::new(unit_of(model));
-    let mut channel = ScsiSession::new(port(), &luns(&[(0, &unit)])).channel();
-    let attention = respond(channel.plan(&command(&[0; 6])));
-    assert_eq!(sense_of(&attention).code, sense::codes::RESET_OCCURRED);
-    channel
+    ScsiSession::new(port(), &luns(&[(0, &unit)])).channel()
 }
 
 /// A command for LUN 0, with more than enough room for data.

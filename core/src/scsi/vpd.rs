@@ -140,7 +140,7 @@ fn block_limits(unit: &LogicalUnit, _: &TargetPort) -> Vec<u8> {
             &(u32::from(provisioning.granularity_blocks != 0) << 31).to_be_bytes(),
         );
     }
-    put(36, &max_write_same_blocks.to_be_bytes());
+    put(36, &u64::from(max_write_same_blocks).to_be_bytes());
     page
 }
 

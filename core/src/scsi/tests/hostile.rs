@@ -138,7 +138,6 @@ proptest! {
     fn the_capacity_may_change_at_any_time(lba in any::<u64>(), blocks in any::<u32>()) {
         let unit = Arc::new(unit());
         let mut channel = ScsiSession::new(port(), &luns(&[(0, &unit)])).channel();
-        refused(&mut channel, &[0; 6]);
         let lba = lba % (2 * CAPACITY);
         unit.set_capacity(CAPACITY / 2);
         refused(&mut channel, &[0; 6]);

@@ -177,8 +177,6 @@ fn the_others_are_told() {
     let unit = Arc::new(unit());
     let mut first = ScsiSession::new(port(), &luns(&[(0, &unit)])).channel();
     let mut second = ScsiSession::new(port(), &luns(&[(0, &unit)])).channel();
-    refused(&mut first, &[0; 6]);
-    refused(&mut second, &[0; 6]);
     respond(select6(&mut first, &control(0x04, 0)));
     // The same again is no change.
     respond(select6(&mut first, &control(0x04, 0)));

@@ -143,6 +143,8 @@ fn attentions_are_per_session_and_unit() {
     let map = luns(&[(0, &units[0]), (1, &units[1])]);
     let session = ScsiSession::new(port(), &map);
     let mut channels = [session.channel(), session.channel()];
+    assert_eq!(data(&mut channels[0], &READY), []);
+    session.power_on();
     // The session is told once for each unit, on whichever channel.
     let first = respond(channels[0].plan(&numbered(0, &READY)));
     assert_eq!(sense_of(&first).code, codes::RESET_OCCURRED);
@@ -173,8 +175,12 @@ fn attentions_are_per_session_and_unit() {
 fn an_attention_goes_before_other_errors() {
     let unit = Arc::new(unit());
     let mut channel = ScsiSession::new(port(), &luns(&[(0, &unit)])).channel();
+    unit.reset();
     let read = [0x28, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 1, 0];
-    assert_eq!(refused(&mut channel, &read).code, codes::RESET_OCCURRED);
+    assert_eq!(
+        refused(&mut channel, &read).code,
+        codes::UNIT_RESET_OCCURRED
+    );
     assert_eq!(refused(&mut channel, &read).code, codes::LBA_OUT_OF_RANGE);
 }
 
@@ -183,8 +189,6 @@ fn the_lun_map_changes_under_open_channels() {
     let units = [unit_of(model()), unit_of(thin_model())].map(Arc::new);
     let session = ScsiSession::new(port(), &luns(&[(0, &units[0]), (1, &units[1])]));
     let mut channel = session.channel();
-    respond(channel.plan(&numbered(0, &READY)));
-    respond(channel.plan(&numbered(1, &READY)));
     let index = channel.unit_at([0; 8]).expect("mapped");
 
     // The same map is no change.
@@ -197,7 +201,17 @@ fn the_lun_map_changes_under_open_channels() {
     let gone = respond(channel.plan(&numbered(1, &READY)));
     assert_eq!(sense_of(&gone).code, codes::LUN_NOT_SUPPORTED);
     let added = respond(channel.plan(&numbered(2, &READY)));
-    assert_eq!(sense_of(&added).code, codes::RESET_OCCURRED);
+    assert_eq!(added, Response::good());
+
+    // Another unit under a known number.
+    session.set_luns(&luns(&[(0, &units[1]), (2, &units[1])]));
+    assert_eq!(refused(&mut channel, &READY).code, codes::LUNS_CHANGED);
+    let told = respond(channel.plan(&numbered(2, &READY)));
+    assert_eq!(sense_of(&told).code, codes::LUNS_CHANGED);
+    assert_eq!(
+        respond(channel.plan(&numbered(2, &READY))),
+        Response::good()
+    );
 
     // An index stays good for commands in flight.
     session.set_luns(&luns(&[]));
@@ -210,7 +224,6 @@ fn reading_the_inventory_answers_the_attention() {
     let units = [unit(), unit()].map(Arc::new);
     let session = ScsiSession::new(port(), &luns(&[(0, &units[0])]));
     let mut channel = session.channel();
-    refused(&mut channel, &READY);
     session.set_luns(&luns(&[(0, &units[0]), (1, &units[1])]));
     assert_eq!(report_luns(&mut channel, 0).len(), 24);
     assert_eq!(data(&mut channel, &READY), []);
