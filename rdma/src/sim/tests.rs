@@ -1,7 +1,10 @@
 //! The rules of the simulated network, each with its test.
 
 mod connections;
+mod errors;
+mod faults;
 mod transfers;
+mod whole;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -198,6 +201,11 @@ impl Pair {
     fn state(&self, number: u32) -> QueuePairState {
         let all = self.net.queue_pairs();
         all.iter().find(|one| one.number == number).unwrap().state
+    }
+
+    fn both_broken(&self) {
+        assert_eq!(self.state(self.a.number()), QueuePairState::Error);
+        assert_eq!(self.state(self.b.number()), QueuePairState::Error);
     }
 }
 
