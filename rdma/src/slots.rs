@@ -76,6 +76,11 @@ impl Slots {
         }
     }
 
+    /// Takes every slot back, after the queue pair that they were posted on is destroyed.
+    pub fn take_all_back(&mut self) {
+        self.owners.fill(Owner::Cpu);
+    }
+
     /// The first `length` bytes of a slot that the CPU owns; fewer if the slot is smaller, none if the adapter has it.
     pub fn bytes(&self, slot: usize, length: usize) -> &[u8] {
         if self.owners.get(slot) != Some(&Owner::Cpu) {

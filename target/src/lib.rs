@@ -1,1 +1,19 @@
-//! Placeholder.
+//! The pagecast storage target.
+//!
+//! - [`config`] and [`identity`]: what is to be served, and under which names.
+//! - [`daemon`]: everything put together; the control thread, logins, reports.
+//! - [`shard`]: the I/O threads, and a command's way through one.
+//! - [`device`], [`session`], [`staging`]: what shards work with.
+//! - [`srp`]: the protocol, without I/O.
+//! - [`control`]: the control socket.
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod device;
+pub mod identity;
+pub mod session;
+pub mod shard;
+pub mod srp;
+pub mod staging;

@@ -1,2 +1,58 @@
-//! The daemon.
-fn main() {}
+//! `pagecastd`: reads its command line and its configuration, and serves until it is told to stop.
+#![forbid(unsafe_code)]
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::Parser;
+use pagecast_rdma::verbs::VerbsFabric;
+use pagecastd::config::args::Args;
+use pagecastd::control::notify::Notifier;
+use pagecastd::control::{ControlServer, Management};
+use pagecastd::daemon::Daemon;
+use pagecastd::identity::MachineId;
+use tracing::level_filters::LevelFilter;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::from(args.log))
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    match serve(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "pagecastd: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
+    let config = args.load()?;
+    if let Some(unsupported) = config.unsupported().first() {
+        return Err(unsupported.to_string().into());
+    }
+    if args.check {
+        writeln!(std::io::stdout(), "the configuration is good")?;
+        return Ok(());
+    }
+    let machine = MachineId::load(&args.state_dir)?;
+    let fabric = VerbsFabric::open()?;
+    let daemon = Daemon::build(&config, &machine, fabric, Instant::now())?;
+    let management: Arc<dyn Management> = daemon.shared.clone();
+    let server = ControlServer::start(&args.socket, management)?;
+    let notifier = Notifier::from_environment();
+    let ready = || {
+        let mut out = std::io::stdout();
+        // Whoever started us may not listen.
+        let _ = writeln!(out, "ready").and_then(|()| out.flush());
+        let _ = notifier.ready("serving");
+    };
+    daemon.run(ready, || drop(notifier.stopping()))?;
+    drop(server);
+    Ok(())
+}

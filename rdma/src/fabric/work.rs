@@ -165,6 +165,14 @@ impl Chain {
         });
     }
 
+    /// Asks for a completion of the last request, under `id`.
+    pub fn signal_last(&mut self, id: WorkId) {
+        if let Some(last) = self.requests.last_mut() {
+            last.signaled = true;
+            last.id = id;
+        }
+    }
+
     /// The requests, in order.
     pub fn requests(&self) -> &[Request] {
         &self.requests

@@ -133,11 +133,16 @@ impl Credits {
         self.in_service = self.in_service.saturating_sub(1);
     }
 
+    /// Whether [`credit_request`](Self::credit_request) has something to send.
+    pub fn credit_request_due(&self) -> bool {
+        let stuck = self.in_service == 0 || self.held < i64::from(MIN_LIMIT);
+        self.asked.is_none() && self.due() > 0 && stuck
+    }
+
     /// The SRP_CRED_REQ to send now, if credits are due that no response would carry soon: nothing is in service, or the
     /// initiator is down to the credit that it keeps for task management.
     pub fn credit_request(&mut self) -> Option<CreditRequest> {
-        let stuck = self.in_service == 0 || self.held < i64::from(MIN_LIMIT);
-        if self.asked.is_some() || self.due() == 0 || !stuck {
+        if !self.credit_request_due() {
             return None;
         }
         let tag = self.tag();

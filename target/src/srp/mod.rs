@@ -22,3 +22,5 @@ pub mod wire;
 
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod interop;

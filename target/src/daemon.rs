@@ -1,0 +1,662 @@
+//! The daemon: devices, targets and shards put together, and the control thread that owns what is rare.
+//!
+//! - [`devices`] opens the stores of a configuration, [`targets`] makes its targets.
+//! - [`logins`] answers connection requests and hands connections to shards; [`buffers`] keeps their memory ready.
+//! - [`management`] is what the control socket shows of it all.
+//!
+//! [`Daemon::build`] starts no thread: tests drive its parts by hand. [`Daemon::run`] gives each part its thread.
+
+pub mod buffers;
+pub mod devices;
+pub mod logins;
+pub mod management;
+pub mod targets;
+
+mod addresses;
+mod run;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use pagecast_backends::{Engine, EngineError, ThreadPool};
+use pagecast_rdma::fabric::{
+    Adapter, AdapterEvent, CmEvent, CompletionQueue, ConnectionId, ConnectionManager, Fabric,
+    FabricError, ListenerId,
+};
+use pagecast_rdma::windows::{self, WindowError, WindowService, default_budget, read_limits};
+use thiserror::Error;
+
+use crate::config::{Config, IoEngine, Settings};
+use crate::control::reports::AdapterReport;
+use crate::device::{Device, MAX_ADAPTERS};
+use crate::identity::MachineId;
+use crate::session::{Session, SessionId};
+use crate::shard::connection::Connection;
+use crate::shard::messages::{
+    CloseReason, ConnectionKey, ControlMessage, Mailbox, Mailer, ShardMessage, mailbox,
+};
+use crate::shard::port::Port;
+use crate::shard::work_id::GENERATIONS;
+use crate::shard::{Gauges, Shard, ShardParts};
+use crate::srp::nexus::{NexusId, Nexuses};
+use buffers::{BufferStock, Layout};
+use devices::DeviceError;
+use targets::Target;
+
+/// Connection requests that wait for the control thread, per listener.
+const BACKLOG: u32 = 128;
+
+/// Why the daemon does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// RDMA is not there, or refuses.
+    #[error(transparent)]
+    Fabric(#[from] FabricError),
+    /// A device cannot be opened.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The I/O engine cannot be had.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The window service refuses its settings.
+    #[error(transparent)]
+    Windows(#[from] WindowError),
+    /// A portal cannot listen.
+    #[error("cannot listen on {portal}: {source}{hint}")]
+    Listen {
+        /// The portal.
+        portal: String,
+        /// Why.
+        source: FabricError,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// Buffers could not be registered.
+    #[error(
+        "cannot register {bytes} bytes of buffers on {adapter}: {source}; lower \"staging_memory\" or \
+         \"queue_depth\", or let the process lock more memory (systemd: LimitMEMLOCK=infinity; shell: ulimit -l)"
+    )]
+    Memory {
+        /// The adapter.
+        adapter: String,
+        /// How much.
+        bytes: usize,
+        /// Why.
+        source: FabricError,
+    },
+    /// The system refused something basic.
+    #[error("{what}: {source}")]
+    System {
+        /// What.
+        what: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Everything, built and not yet running.
+#[derive(Debug)]
+pub struct Daemon {
+    /// The control thread's state.
+    pub control: Control,
+    /// The shards.
+    pub shards: Vec<Shard>,
+    /// What everybody may look at.
+    pub shared: Arc<Shared>,
+    /// Ends up in the control thread's mailbox.
+    pub control_address: Mailer<ControlMessage>,
+    // Threads of the fallback engine; they end when it drops, after the shards.
+    pool: ThreadPool,
+}
+
+/// What the control socket may look at, from any thread.
+#[derive(Debug)]
+pub struct Shared {
+    /// The settings in force.
+    pub settings: Settings,
+    /// Every device, by index.
+    pub devices: Arc<[Arc<Device>]>,
+    /// Every target.
+    pub targets: Vec<Target>,
+    /// Who is logged in.
+    pub sessions: Mutex<BTreeMap<SessionId, Arc<Session>>>,
+    /// What shards say of themselves.
+    pub gauges: Vec<Arc<Gauges>>,
+    /// The window service.
+    pub windows: Arc<WindowService>,
+    /// The I/O engine in use.
+    pub engine: String,
+    /// When it started.
+    pub started: Instant,
+    /// Adapters in service, by number.
+    pub adapters: Mutex<Vec<AdapterReport>>,
+    /// Bytes registered for messages.
+    pub message_bytes: AtomicU64,
+    /// Logins accepted.
+    pub logins: AtomicU64,
+    /// Logins refused.
+    pub refused: AtomicU64,
+    /// Whether every portal listens.
+    pub ready: AtomicBool,
+    /// Whether no more logins are taken.
+    pub stopping: AtomicBool,
+}
+
+impl Shared {
+    /// Who is logged in.
+    pub fn sessions(&self) -> MutexGuard<'_, BTreeMap<SessionId, Arc<Session>>> {
+        // The table is never left half changed.
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The control thread's state.
+#[derive(Debug)]
+pub struct Control {
+    fabric: Arc<dyn Fabric>,
+    manager: Box<dyn ConnectionManager>,
+    shared: Arc<Shared>,
+    inbox: Mailbox<ControlMessage>,
+    adapters: Vec<Arc<dyn Adapter>>,
+    stocks: Vec<BufferStock>,
+    /// The completion queue of each shard on each adapter.
+    queues: HashMap<(usize, usize), Arc<dyn CompletionQueue>>,
+    shards: Vec<ShardHandle>,
+    /// Which targets each listener is for, and what portal it is.
+    listeners: HashMap<ListenerId, Vec<usize>>,
+    connections: HashMap<ConnectionId, Entry>,
+    nexuses: Nexuses<ConnectionId>,
+    sessions: HashMap<NexusId, Arc<Session>>,
+    next_session: u64,
+    orders: Option<crossbeam_channel::Sender<buffers::Order>>,
+    draining: bool,
+    drained: usize,
+    stopped: bool,
+}
+
+/// A shard, as the control thread knows it.
+#[derive(Debug)]
+struct ShardHandle {
+    mail: Mailer<ShardMessage>,
+    /// Generation of each slot's next connection.
+    generations: Vec<u16>,
+    free_slots: Vec<u16>,
+    /// Completion queue entries promised to connections, by adapter.
+    promised: [u32; MAX_ADAPTERS],
+    connections: usize,
+}
+
+/// A connection that a shard serves.
+#[derive(Debug)]
+struct Entry {
+    key: ConnectionKey,
+    nexus: NexusId,
+    session: Arc<Session>,
+    port: usize,
+    completions: u32,
+}
+
+impl Daemon {
+    /// Opens devices, registers memory and listens; starts no thread of its own but those of the window service.
+    pub fn build(
+        config: &Config,
+        machine: &MachineId,
+        fabric: Arc<dyn Fabric>,
+        now: Instant,
+    ) -> Result<Self, StartError> {
+        let settings = config.settings.clone();
+        let count = settings.shard_count();
+        let windows = window_service(&settings)?;
+        let devices = config
+            .devices
+            .iter()
+            .enumerate()
+            .map(|(index, device)| {
+                devices::open(index, device, machine, &windows, count).map(Arc::new)
+            })
+            .collect::<Result<Arc<[_]>, _>>()?;
+        let targets = targets::of(config, machine, &devices);
+        let pool = ThreadPool::new(16).map_err(|source| StartError::System {
+            what: "cannot start the I/O threads",
+            source,
+        })?;
+        let (control_address, inbox) = new_mailbox()?;
+        let (shards, handles, gauges, engine) =
+            build_shards(&settings, &pool, &control_address, now)?;
+        let shared = Arc::new(Shared {
+            settings,
+            devices,
+            targets,
+            sessions: Mutex::default(),
+            gauges,
+            windows,
+            engine,
+            started: now,
+            adapters: Mutex::default(),
+            message_bytes: AtomicU64::new(0),
+            logins: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            ready: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+        });
+        let mut control = Control {
+            manager: fabric.connection_manager()?,
+            fabric,
+            shared: Arc::clone(&shared),
+            inbox,
+            adapters: Vec::new(),
+            stocks: Vec::new(),
+            queues: HashMap::new(),
+            shards: handles,
+            listeners: HashMap::new(),
+            connections: HashMap::new(),
+            nexuses: Nexuses::default(),
+            sessions: HashMap::new(),
+            next_session: 1,
+            orders: None,
+            draining: false,
+            drained: 0,
+            stopped: false,
+        };
+        control.find_adapters()?;
+        control.listen(config)?;
+        Ok(Self {
+            control,
+            shards,
+            shared,
+            control_address,
+            pool,
+        })
+    }
+}
+
+impl Control {
+    /// Does what there is to do, and says whether there was anything.
+    pub fn turn(&mut self) -> bool {
+        let mut busy = false;
+        while let Some(message) = self.inbox.take() {
+            busy = true;
+            self.message(message);
+        }
+        loop {
+            match self.manager.next_event() {
+                Ok(Some(event)) => {
+                    busy = true;
+                    self.event(event);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::error!(%error, "connection manager failed");
+                    break;
+                }
+            }
+        }
+        for port in 0..self.adapters.len() {
+            while let Some(event) = self.adapters[port].next_event() {
+                busy = true;
+                self.adapter_event(port, event);
+            }
+        }
+        busy
+    }
+
+    /// Has message buffers registered in the background from now on.
+    pub fn order_from(&mut self, orders: crossbeam_channel::Sender<buffers::Order>) {
+        for stock in &mut self.stocks {
+            stock.order_from(orders.clone());
+        }
+        self.orders = Some(orders);
+    }
+
+    fn count_message_bytes(&self) {
+        let bytes: usize = self.stocks.iter().map(BufferStock::bytes).sum();
+        self.shared.message_bytes.store(bytes as u64, Relaxed);
+    }
+
+    /// Whether everything has ended.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Takes adapters into service that were not there before. Slow: registers their buffers.
+    pub fn find_adapters(&mut self) -> Result<(), StartError> {
+        for adapter in self.fabric.adapters()? {
+            if self.port_of(&adapter).is_none() {
+                self.add_adapter(adapter)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn port_of(&self, adapter: &Arc<dyn Adapter>) -> Option<usize> {
+        self.adapters
+            .iter()
+            .position(|known| Arc::ptr_eq(known, adapter))
+    }
+
+    fn add_adapter(&mut self, adapter: Arc<dyn Adapter>) -> Result<usize, StartError> {
+        let port = self.adapters.len();
+        if port >= MAX_ADAPTERS {
+            tracing::warn!(
+                adapter = adapter.name(),
+                "more adapters than can be served; ignoring it"
+            );
+            return Err(FabricError::Invalid("too many adapters").into());
+        }
+        let settings = &self.shared.settings;
+        let staging = settings.staging_memory.bytes() as usize / self.shards.len();
+        let layout = layout(settings);
+        let memory_error = |bytes: usize, source: FabricError| StartError::Memory {
+            adapter: adapter.name().to_owned(),
+            bytes,
+            source,
+        };
+        let stock = BufferStock::new(port, Arc::clone(&adapter), layout, self.orders.clone())
+            .map_err(|source| memory_error(layout.bytes(), source))?;
+        for (number, shard) in self.shards.iter().enumerate() {
+            let share = Port::open(Arc::clone(&adapter), staging)
+                .map_err(|source| memory_error(staging, source))?;
+            self.queues
+                .insert((number, port), Arc::clone(&share.completions));
+            shard.mail.send(ShardMessage::Port(port, Box::new(share)));
+        }
+        for device in self.shared.devices.iter() {
+            device.attach(port, &adapter);
+        }
+        tracing::info!(adapter = adapter.name(), "adapter in service");
+        let mut names = self
+            .shared
+            .adapters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        names.push(AdapterReport {
+            name: adapter.name().to_owned(),
+            node_guid: format!("{:016x}", adapter.capabilities().node_guid),
+            on_demand_paging: adapter.capabilities().on_demand_paging,
+        });
+        drop(names);
+        self.adapters.push(adapter);
+        self.stocks.push(stock);
+        self.count_message_bytes();
+        Ok(port)
+    }
+
+    fn message(&mut self, message: ControlMessage) {
+        match message {
+            ControlMessage::Closed {
+                connection,
+                key,
+                buffers,
+            } => self.closed(connection, key, buffers),
+            ControlMessage::Disconnect { connection } => {
+                if let Err(error) = self.manager.disconnect(connection) {
+                    tracing::debug!(?connection, %error, "disconnect");
+                }
+            }
+            ControlMessage::Early { connection } => {
+                if let Err(error) = self.manager.notify_established(connection) {
+                    tracing::debug!(?connection, %error, "notify established");
+                }
+            }
+            ControlMessage::Buffers { port, buffers } => {
+                if let Some(stock) = self.stocks.get_mut(port) {
+                    stock.delivered(buffers);
+                }
+                self.count_message_bytes();
+            }
+            ControlMessage::Drained { shard } => {
+                tracing::debug!(shard, "drained");
+                self.drained += 1;
+                if self.drained == self.shards.len() {
+                    self.stop();
+                }
+            }
+            ControlMessage::Shutdown => self.shut_down(),
+        }
+    }
+
+    fn event(&mut self, event: CmEvent) {
+        match event {
+            CmEvent::ConnectRequest(request) => self.login(request),
+            CmEvent::Established { connection, .. } => {
+                if let Some(entry) = self.connections.get(&connection) {
+                    self.tell(entry.key, ShardMessage::Established(entry.key));
+                }
+            }
+            CmEvent::Disconnected { connection } => {
+                self.lost(connection, CloseReason::PeerGone);
+            }
+            CmEvent::Failed { connection, why } => {
+                tracing::warn!(?connection, %why, "connection failed");
+                self.lost(connection, CloseReason::HandshakeFailed);
+            }
+            CmEvent::Rejected { connection, .. } => {
+                self.lost(connection, CloseReason::HandshakeFailed);
+            }
+            CmEvent::AdapterRemoved {
+                connection: Some(connection),
+            } => self.lost(connection, CloseReason::AdapterRemoved),
+            CmEvent::AdapterRemoved { connection: None } => {
+                tracing::warn!("an adapter under a listener is gone");
+            }
+            // We connect to nobody.
+            CmEvent::Resolved { connection, .. } => self.manager.forget(connection),
+        }
+    }
+
+    fn lost(&mut self, connection: ConnectionId, reason: CloseReason) {
+        match self.connections.get(&connection) {
+            Some(entry) => self.tell(entry.key, ShardMessage::Close(entry.key, reason)),
+            None => self.manager.forget(connection),
+        }
+    }
+
+    fn closed(
+        &mut self,
+        connection: ConnectionId,
+        key: ConnectionKey,
+        buffers: crate::shard::connection::MessageBuffers,
+    ) {
+        self.manager.forget(connection);
+        let Some(entry) = self.connections.remove(&connection) else {
+            return;
+        };
+        if let Some(stock) = self.stocks.get_mut(entry.port) {
+            stock.give_back(buffers);
+        }
+        if let Some(shard) = self.shards.get_mut(usize::from(key.shard)) {
+            shard.free_slots.push(key.slot);
+            shard.promised[entry.port] -= entry.completions;
+            shard.connections -= 1;
+        }
+        self.leave(&entry, connection);
+    }
+
+    fn adapter_event(&mut self, port: usize, event: AdapterEvent) {
+        let name = self.adapters[port].name().to_owned();
+        match event {
+            AdapterEvent::Fatal => {
+                tracing::error!(adapter = %name, "adapter failed; closing its connections");
+                let lost: Vec<_> = self
+                    .connections
+                    .iter()
+                    .filter(|(_, entry)| entry.port == port)
+                    .map(|(&connection, _)| connection)
+                    .collect();
+                for connection in lost {
+                    self.lost(connection, CloseReason::AdapterRemoved);
+                }
+            }
+            AdapterEvent::CompletionQueueError => {
+                tracing::error!(adapter = %name, "a completion queue overran");
+            }
+            AdapterEvent::PortActive(number) => {
+                tracing::info!(adapter = %name, number, "port is up");
+            }
+            AdapterEvent::PortError(number) => {
+                tracing::warn!(adapter = %name, number, "port is down");
+            }
+            AdapterEvent::QueuePairError(number) => {
+                tracing::debug!(adapter = %name, number, "queue pair error");
+            }
+            AdapterEvent::Other(code) => {
+                tracing::debug!(adapter = %name, code, "adapter event");
+            }
+        }
+    }
+
+    fn tell(&self, key: ConnectionKey, message: ShardMessage) {
+        if let Some(shard) = self.shards.get(usize::from(key.shard)) {
+            shard.mail.send(message);
+        }
+    }
+
+    /// No more logins; shards finish what is in flight.
+    fn shut_down(&mut self) {
+        if self.draining {
+            return;
+        }
+        self.draining = true;
+        self.shared.stopping.store(true, SeqCst);
+        tracing::info!(connections = self.connections.len(), "shutting down");
+        for (listener, _) in self.listeners.drain() {
+            self.manager.unlisten(listener);
+        }
+        for shard in &self.shards {
+            shard.mail.send(ShardMessage::Drain);
+        }
+    }
+
+    fn stop(&mut self) {
+        for shard in &self.shards {
+            shard.mail.send(ShardMessage::Stop);
+        }
+        self.stopped = true;
+    }
+}
+
+fn window_service(settings: &Settings) -> Result<Arc<WindowService>, StartError> {
+    let budget = match settings.pinned_memory {
+        Some(bytes) => bytes.bytes(),
+        None => {
+            let limits = read_limits().map_err(|source| StartError::System {
+                what: "cannot read how much memory may be locked",
+                source,
+            })?;
+            let buffers = settings.staging_memory.bytes()
+                + (layout(settings).bytes() as u64) * u64::from(settings.max_sessions.min(16));
+            let budget = default_budget(&limits, buffers);
+            if let Some(advice) = &budget.advice {
+                tracing::warn!("{advice}");
+            }
+            budget.bytes
+        }
+    };
+    Ok(WindowService::new(windows::Settings {
+        window_bytes: settings.window_size.bytes(),
+        budget_bytes: budget,
+        ..windows::Settings::default()
+    })?)
+}
+
+/// One connection's message buffers. Two responses per credit, because a credit comes back before the adapter reports that the
+/// response that carried it has left.
+fn layout(settings: &Settings) -> Layout {
+    let credits = settings.queue_depth as usize;
+    Layout {
+        receive_size: (settings.max_it_iu_len as usize).next_multiple_of(64),
+        receives: credits + 4,
+        send_size: crate::srp::response::MAX_RESPONSE_SIZE.next_multiple_of(64),
+        sends: 2 * credits + 4,
+    }
+}
+
+type BuiltShards = (Vec<Shard>, Vec<ShardHandle>, Vec<Arc<Gauges>>, String);
+
+fn build_shards(
+    settings: &Settings,
+    pool: &ThreadPool,
+    control: &Mailer<ControlMessage>,
+    now: Instant,
+) -> Result<BuiltShards, StartError> {
+    let count = settings.shard_count();
+    let mut mailers = Vec::new();
+    let mut boxes = Vec::new();
+    for _ in 0..count {
+        let (mailer, mail) = new_mailbox()?;
+        mailers.push(mailer);
+        boxes.push(mail);
+    }
+    let engine = match settings.io_engine {
+        IoEngine::Auto => Engine::Auto,
+        IoEngine::IoUring => Engine::IoUring,
+        IoEngine::Threads => Engine::Threads,
+    };
+    let (mut shards, mut handles, mut gauges) = (Vec::new(), Vec::new(), Vec::new());
+    let mut in_use = String::new();
+    for (id, inbox) in boxes.into_iter().enumerate() {
+        let (io, choice) = pagecast_backends::io_queue(engine, pool, 256)?;
+        if id == 0 {
+            in_use = format!("{} ({})", choice.engine, choice.reason);
+            tracing::info!(engine = %choice.engine, reason = %choice.reason, "I/O engine");
+        }
+        let gauge = Arc::new(Gauges::default());
+        handles.push(ShardHandle {
+            mail: mailers[id].clone(),
+            generations: Vec::new(),
+            free_slots: Vec::new(),
+            promised: [0; MAX_ADAPTERS],
+            connections: 0,
+        });
+        shards.push(Shard::new(
+            ShardParts {
+                id: id as u16,
+                inbox,
+                address: mailers[id].clone(),
+                peers: mailers.clone(),
+                control: control.clone(),
+                io,
+                poll_time: settings.poll_time.duration(),
+                gauges: Arc::clone(&gauge),
+            },
+            now,
+        ));
+        gauges.push(gauge);
+    }
+    Ok((shards, handles, gauges, in_use))
+}
+
+fn new_mailbox<T>() -> Result<(Mailer<T>, Mailbox<T>), StartError> {
+    mailbox().map_err(|source| StartError::System {
+        what: "cannot make an event descriptor",
+        source,
+    })
+}
+
+impl ShardHandle {
+    /// A slot for a new connection.
+    fn take_slot(&mut self, shard: u16) -> Option<ConnectionKey> {
+        let slot = match self.free_slots.pop() {
+            Some(slot) => slot,
+            None => {
+                let slot = u16::try_from(self.generations.len()).ok()?;
+                self.generations.push(0);
+                slot
+            }
+        };
+        let generation = self.generations.get_mut(usize::from(slot))?;
+        *generation = (*generation + 1) % GENERATIONS;
+        Some(ConnectionKey {
+            shard,
+            slot,
+            generation: *generation,
+        })
+    }
+
+    fn adopt(&self, connection: Box<Connection>) {
+        self.mail.send(ShardMessage::Adopt(connection));
+    }
+}

@@ -1,0 +1,182 @@
+//! Opening the devices of a configuration.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pagecast_backends::{
+    Backend, BackendError, FileBackend, FileOptions, MemoryBackend, OpenError, PageCache,
+};
+use pagecast_core::scsi::{
+    DiskModel, Identity, Limits, LogicalUnit, ModelError, Naa, Provisioning, UnitId,
+};
+use pagecast_memory::Memory;
+use pagecast_rdma::windows::{Source, WindowService};
+use thiserror::Error;
+
+use crate::config::{DeviceConfig, Store, ZeroCopy};
+use crate::device::Device;
+use crate::identity::{DeviceIdentity, MachineId};
+
+/// Bytes that one command moves at most: VPD page B0h tells initiators.
+pub const MAX_TRANSFER: u32 = 4 << 20;
+
+/// A device that cannot be opened.
+#[derive(Debug, Error)]
+pub enum DeviceError {
+    /// Its store cannot.
+    #[error("device {name}: {source}")]
+    Open {
+        /// Which device.
+        name: String,
+        /// Why.
+        source: OpenError,
+    },
+    /// It does not make a disk.
+    #[error("device {name}: {source}")]
+    Model {
+        /// Which device.
+        name: String,
+        /// Why.
+        source: ModelError,
+    },
+    /// Its size is no multiple of its block size.
+    #[error(
+        "device {name}: {size} bytes are not a multiple of the block size {block_size}; \
+         change \"block_size\", or the size of the file"
+    )]
+    Size {
+        /// Which device.
+        name: String,
+        /// Bytes in the store.
+        size: u64,
+        /// Bytes in a block.
+        block_size: u32,
+    },
+}
+
+/// Opens a device's store and makes a disk of it.
+pub fn open(
+    index: usize,
+    config: &DeviceConfig,
+    machine: &MachineId,
+    windows: &Arc<WindowService>,
+    shards: usize,
+) -> Result<Device, DeviceError> {
+    let name = config.name.to_string();
+    let backend = open_store(config).map_err(|source| DeviceError::Open {
+        name: name.clone(),
+        source,
+    })?;
+    let model = model(config, machine, &*backend)?;
+    let unit =
+        LogicalUnit::new(UnitId(index as u32), model).map_err(|source| DeviceError::Model {
+            name: name.clone(),
+            source,
+        })?;
+    let page_cache = match config.zero_copy {
+        ZeroCopy::Off => None,
+        ZeroCopy::Auto | ZeroCopy::Pinned | ZeroCopy::Odp => backend.page_cache(),
+    };
+    let windows = page_cache.map(|cache| {
+        let size = backend.properties().size;
+        windows.device(Arc::new(MappedStore { cache, size }), &name)
+    });
+    tracing::info!(device = %name, size = backend.properties().size, store = %backend.properties().description, "device opened");
+    Ok(Device::new(
+        index,
+        name,
+        Arc::new(unit),
+        backend,
+        config.store.path().cloned().unwrap_or_else(PathBuf::new),
+        config.clone(),
+        windows,
+        shards,
+    ))
+}
+
+fn open_store(config: &DeviceConfig) -> Result<Arc<dyn Backend>, OpenError> {
+    Ok(match &config.store {
+        Store::File { path } | Store::Block { path } => {
+            Arc::new(FileBackend::open(&FileOptions {
+                path: path.clone(),
+                read_only: config.read_only,
+            })?)
+        }
+        Store::Memory { size } => Arc::new(MemoryBackend::create(size.bytes())?),
+    })
+}
+
+fn model(
+    config: &DeviceConfig,
+    machine: &MachineId,
+    backend: &dyn Backend,
+) -> Result<DiskModel, DeviceError> {
+    let name = || config.name.to_string();
+    let properties = backend.properties();
+    let block_size = config.block_size;
+    if properties.size % u64::from(block_size) != 0 {
+        return Err(DeviceError::Size {
+            name: name(),
+            size: properties.size,
+            block_size,
+        });
+    }
+    let identity = DeviceIdentity::of(machine, config);
+    let naa = Naa::new(identity.naa.bytes()).map_err(|source| DeviceError::Model {
+        name: name(),
+        source,
+    })?;
+    let mut model = DiskModel::new(
+        Identity::new(identity.serial, naa),
+        block_size,
+        properties.size / u64::from(block_size),
+    );
+    model.identity.uuid = Some(identity.uuid.0);
+    model.read_only = config.read_only || properties.read_only;
+    model.write_cache = config.write_cache;
+    model.rotational = properties.rotational;
+    model.command_timeout =
+        u32::try_from(config.command_timeout.duration().as_secs()).unwrap_or(30);
+    model.limits = Limits {
+        max_transfer_blocks: MAX_TRANSFER / block_size,
+        ..Limits::default()
+    };
+    let physical = properties.physical_block_size / block_size;
+    if physical.is_power_of_two() {
+        model.physical_exponent = physical.trailing_zeros() as u8;
+    }
+    if properties.can_discard && !model.read_only {
+        model.provisioning = Some(Provisioning {
+            zeroes: properties.discard_zeroes,
+            granularity_blocks: properties.discard_granularity / block_size,
+            ..Provisioning::default()
+        });
+    }
+    Ok(model)
+}
+
+/// A backend's page cache, as windows want to see it.
+#[derive(Debug)]
+struct MappedStore {
+    cache: Arc<dyn PageCache>,
+    size: u64,
+}
+
+impl Source for MappedStore {
+    fn memory(&self, writable: bool) -> io::Result<Arc<dyn Memory>> {
+        self.cache.memory(writable).map_err(error)
+    }
+
+    fn populate(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.cache.populate(offset, length).map_err(error)
+    }
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+fn error(error: BackendError) -> io::Error {
+    io::Error::other(error)
+}

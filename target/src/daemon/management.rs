@@ -1,0 +1,304 @@
+//! What the control socket shows.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::{Arc, OnceLock, PoisonError};
+
+use pagecast_rdma::windows::{Mode, Statistics};
+
+use super::Shared;
+use super::addresses::rdma_addresses;
+use super::targets::Target;
+use crate::config::{Endpoint, Portal, Transport, ZeroCopy};
+use crate::control::Management;
+use crate::control::reports::{
+    DaemonState, DeviceCounters, DeviceReport, DeviceState, PortalReport, SessionReport, SrpReport,
+    Stats, Status, TargetReport, ZeroCopyReport,
+};
+use crate::device::Device;
+use crate::session::Session;
+use crate::srp::names::login_line;
+
+impl Management for Shared {
+    fn status(&self) -> Status {
+        Status {
+            state: if self.stopping.load(SeqCst) {
+                DaemonState::Stopping
+            } else {
+                DaemonState::Running
+            },
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            devices: self.devices.len(),
+            targets: self.targets.len(),
+            sessions: self.sessions().len(),
+            connections: self.connections(),
+            adapters: self
+                .adapters
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+            warnings: self.warnings(),
+        }
+    }
+
+    fn devices(&self) -> Vec<DeviceReport> {
+        self.devices.iter().map(|device| report(device)).collect()
+    }
+
+    fn targets(&self) -> Vec<TargetReport> {
+        self.targets
+            .iter()
+            .map(|target| self.target_report(target))
+            .collect()
+    }
+
+    fn sessions(&self) -> Vec<SessionReport> {
+        Shared::sessions(self)
+            .values()
+            .map(|session| session_report(session))
+            .collect()
+    }
+
+    fn stats(&self) -> Stats {
+        let windows = self.windows.statistics();
+        let gauge = |read: fn(&crate::shard::Gauges) -> u64| -> u64 {
+            self.gauges.iter().map(|gauge| read(gauge)).sum()
+        };
+        let staging = gauge(|gauge| gauge.staging_total.load(Relaxed));
+        let mut total = DeviceCounters::default();
+        for device in self.devices.iter() {
+            add(&mut total, &counters(device));
+        }
+        Stats {
+            uptime_seconds: self.started.elapsed().as_secs(),
+            shards: self.gauges.len(),
+            io_engine: self.engine.clone(),
+            sessions: Shared::sessions(self).len(),
+            connections: self.connections(),
+            registered_bytes: windows.pinned_bytes + staging + self.message_bytes.load(Relaxed),
+            staged_bytes: gauge(|gauge| gauge.staging_used.load(Relaxed)),
+            staged_limit_bytes: staging,
+            pinned_bytes: windows.pinned_bytes,
+            pinned_limit_bytes: windows.limit_bytes,
+            total,
+        }
+    }
+}
+
+impl Shared {
+    fn connections(&self) -> u64 {
+        Shared::sessions(self)
+            .values()
+            .map(|session| u64::from(session.connections.load(Relaxed)))
+            .sum()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let windows = self.windows.statistics();
+        let mut warnings = Vec::new();
+        if windows.limit_bytes < self.windows.settings().budget_bytes {
+            warnings.push(format!(
+                "the kernel refused to pin more than {} MiB of page cache; raise RLIMIT_MEMLOCK (LimitMEMLOCK=infinity)",
+                windows.limit_bytes >> 20
+            ));
+        }
+        for device in self.devices.iter().filter(|device| device.is_failed()) {
+            warnings.push(format!(
+                "device {}: its store is smaller than it was, or gone",
+                device.name
+            ));
+        }
+        warnings
+    }
+
+    fn target_report(&self, target: &Target) -> TargetReport {
+        let mut commands = BTreeMap::new();
+        let lines: Vec<String> = target
+            .config
+            .portals
+            .iter()
+            .filter(|portal| portal.transport == Transport::Srp)
+            .flat_map(reachable)
+            .map(|at| login_line(target.port_id(), at))
+            .collect();
+        commands.insert(Transport::Srp, lines);
+        TargetReport {
+            name: target.name.clone(),
+            iqn: target.identity.iqn.clone(),
+            nqn: target.identity.nqn.clone(),
+            srp: SrpReport {
+                id_ext: target.identity.srp.id_ext.to_string(),
+                ioc_guid: target.identity.srp.ioc_guid.to_string(),
+            },
+            portals: target
+                .config
+                .portals
+                .iter()
+                .map(|&portal| PortalReport {
+                    portal,
+                    listening: self.ready.load(SeqCst) && !self.stopping.load(SeqCst),
+                    why: None,
+                })
+                .collect(),
+            groups: target.config.groups.clone(),
+            sessions: Shared::sessions(self)
+                .values()
+                .filter(|session| session.target == target.name)
+                .count(),
+            initiator_commands: commands,
+        }
+    }
+}
+
+/// The addresses that a portal can be dialled at.
+fn reachable(portal: &Portal) -> Vec<SocketAddr> {
+    match portal.endpoint {
+        Endpoint::Ip { address, port } if address.is_unspecified() => rdma_addresses()
+            .into_iter()
+            .filter(|found| address.is_ipv6() || found.is_ipv4())
+            .map(|found| SocketAddr::new(found, port))
+            .collect(),
+        Endpoint::Ip { address, port } => vec![SocketAddr::new(address, port)],
+        // Needs the port GID of the path that the initiator takes: the subnet's tools know it.
+        Endpoint::Service { .. } => Vec::<IpAddr>::new()
+            .into_iter()
+            .map(|address| SocketAddr::new(address, 0))
+            .collect(),
+    }
+}
+
+fn report(device: &Device) -> DeviceReport {
+    let properties = device.backend.properties();
+    let model = device.unit.model();
+    let identity = &model.identity;
+    DeviceReport {
+        name: device.name.clone(),
+        backend: device.config.store.backend().to_owned(),
+        path: device
+            .config
+            .store
+            .path()
+            .map(|path| path.display().to_string()),
+        store: properties.description.clone(),
+        state: if device.is_failed() {
+            DeviceState::Failed
+        } else {
+            DeviceState::Online
+        },
+        size: device.unit.capacity() * u64::from(model.block_size),
+        block_size: model.block_size,
+        read_only: model.read_only,
+        write_cache: device.unit.write_cache(),
+        naa: identity.naa.to_string(),
+        serial: identity.serial.clone(),
+        uuid: identity
+            .uuid
+            .map_or_else(String::new, |uuid| crate::config::Uuid(uuid).to_string()),
+        zero_copy: zero_copy(device),
+        queue_depth: device.config.queue_depth_max,
+        queue_depth_max: device.config.queue_depth_max,
+        in_flight: device.total(|counters| &counters.in_flight),
+        worst_time_us: device.worst_time_us(),
+        counters: counters(device),
+    }
+}
+
+/// What is in force, and why: as each adapter's probe found it.
+fn zero_copy(device: &Device) -> ZeroCopyReport {
+    let off = |why: &str| ZeroCopyReport {
+        mode: "off".to_owned(),
+        why: why.to_owned(),
+    };
+    if device.config.zero_copy == ZeroCopy::Off {
+        return off("\"zero_copy\": \"off\" in the configuration");
+    }
+    if device.windows.is_none() {
+        return off("the store has no page cache that can be mapped");
+    }
+    let mut caches = device.caches.iter().filter_map(OnceLock::get).peekable();
+    if caches.peek().is_none() {
+        return off("no adapter can register the store's page cache");
+    }
+    let pinned = caches.find(|cache| cache.mode().works());
+    match pinned.map(|cache| (cache.mode(), cache.adapter())) {
+        Some((Mode::ReadOnlyMapping, adapter)) => ZeroCopyReport {
+            mode: "pinned".to_owned(),
+            why: format!(
+                "{} registers read-only mappings of the page cache; READs are sent from them, WRITEs are staged",
+                adapter.name()
+            ),
+        },
+        Some((mode, adapter)) => ZeroCopyReport {
+            mode: "pinned".to_owned(),
+            why: format!("{}: {mode}", adapter.name()),
+        },
+        None => {
+            let why = device
+                .caches
+                .iter()
+                .filter_map(OnceLock::get)
+                .map(|cache| format!("{}: {}", cache.adapter().name(), cache.mode()))
+                .collect::<Vec<_>>()
+                .join("; ");
+            off(&why)
+        }
+    }
+}
+
+fn counters(device: &Device) -> DeviceCounters {
+    let windows = device
+        .windows
+        .as_ref()
+        .map_or_else(Statistics::default, |windows| windows.statistics());
+    DeviceCounters {
+        reads: device.total(|counters| &counters.reads),
+        read_bytes: device.total(|counters| &counters.read_bytes),
+        read_bytes_zero_copy: device.total(|counters| &counters.read_bytes_zero_copy),
+        writes: device.total(|counters| &counters.writes),
+        write_bytes: device.total(|counters| &counters.write_bytes),
+        write_bytes_zero_copy: device.total(|counters| &counters.write_bytes_zero_copy),
+        flushes: device.total(|counters| &counters.flushes),
+        discards: device.total(|counters| &counters.discards),
+        window_hits: windows.hits,
+        window_misses: windows.misses,
+        window_registrations: windows.registrations,
+        window_evictions: windows.evictions,
+        windows: windows.windows,
+        pinned_bytes: windows.pinned_bytes,
+        errors: device.total(|counters| &counters.errors),
+    }
+}
+
+fn add(sum: &mut DeviceCounters, one: &DeviceCounters) {
+    sum.reads += one.reads;
+    sum.read_bytes += one.read_bytes;
+    sum.read_bytes_zero_copy += one.read_bytes_zero_copy;
+    sum.writes += one.writes;
+    sum.write_bytes += one.write_bytes;
+    sum.write_bytes_zero_copy += one.write_bytes_zero_copy;
+    sum.flushes += one.flushes;
+    sum.discards += one.discards;
+    sum.window_hits += one.window_hits;
+    sum.window_misses += one.window_misses;
+    sum.window_registrations += one.window_registrations;
+    sum.window_evictions += one.window_evictions;
+    sum.windows += one.windows;
+    sum.pinned_bytes += one.pinned_bytes;
+    sum.errors += one.errors;
+}
+
+fn session_report(session: &Arc<Session>) -> SessionReport {
+    SessionReport {
+        id: session.id.0,
+        initiator: session.initiator.clone(),
+        target: session.target.clone(),
+        group: session.group.clone(),
+        transport: session.transport.to_owned(),
+        peer: session.peer.clone(),
+        connections: session.connections.load(Relaxed),
+        in_flight: session.in_flight.load(Relaxed),
+    }
+}

@@ -1,0 +1,241 @@
+//! A device: one backing store with one identity, shared by every shard.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use pagecast_backends::{Backend, BackendError};
+use pagecast_core::block::BlockFault;
+use pagecast_core::scsi::LogicalUnit;
+use pagecast_rdma::fabric::Adapter;
+use pagecast_rdma::windows::{DeviceWindows, RevokedRange, WindowCache};
+
+use crate::config::DeviceConfig;
+
+/// Adapters that a process can serve at once. Their numbers index fixed tables, which the hot path reads without a lock.
+pub const MAX_ADAPTERS: usize = 16;
+
+/// How old the knowledge of the store's size may be. A file that somebody truncates leaves registered pages behind that
+/// still hold the old bytes; looking this often bounds how long they can be served, at the cost of at most a thousand
+/// `fstat` calls a second while the device is busy and none while it is idle.
+const SIZE_LEASE_NS: u64 = 1_000_000;
+
+/// One exported device.
+#[derive(Debug)]
+pub struct Device {
+    /// Position in the daemon's device table; logical units carry it as their tag.
+    pub index: usize,
+    /// Its name in the configuration.
+    pub name: String,
+    /// What SCSI initiators see.
+    pub unit: Arc<LogicalUnit>,
+    /// What keeps its bytes.
+    pub backend: Arc<dyn Backend>,
+    /// Where the store is; empty for memory.
+    pub path: PathBuf,
+    /// What the configuration asks for.
+    pub config: DeviceConfig,
+    /// The windows on its page cache, on all adapters; none where zero copy is off.
+    pub windows: Option<DeviceWindows>,
+    /// Those of each adapter by its number, for the hot path.
+    pub caches: [OnceLock<Arc<WindowCache>>; MAX_ADAPTERS],
+    /// Counters by shard, so that shards do not fight over a cache line.
+    pub counters: Box<[Counters]>,
+    size: SizeLease,
+}
+
+/// What a device did, as one shard saw it.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Counters {
+    /// READ commands.
+    pub reads: AtomicU64,
+    /// Bytes sent to initiators.
+    pub read_bytes: AtomicU64,
+    /// Those of them that came straight from the page cache.
+    pub read_bytes_zero_copy: AtomicU64,
+    /// WRITE commands.
+    pub writes: AtomicU64,
+    /// Bytes taken from initiators.
+    pub write_bytes: AtomicU64,
+    /// Those of them that landed in the page cache straight away.
+    pub write_bytes_zero_copy: AtomicU64,
+    /// SYNCHRONIZE CACHE commands.
+    pub flushes: AtomicU64,
+    /// Discard and write-zeroes operations.
+    pub discards: AtomicU64,
+    /// Operations that ended in an error of the store.
+    pub errors: AtomicU64,
+    /// Commands in flight.
+    pub in_flight: AtomicU64,
+    /// The longest that a command took in this period, in microseconds.
+    pub worst_us: AtomicU64,
+    /// The same of the period before.
+    pub worst_us_before: AtomicU64,
+}
+
+impl Counters {
+    /// Adds to a counter that only this shard writes: no locked instruction needed.
+    pub fn add(counter: &AtomicU64, value: u64) {
+        counter.store(counter.load(Relaxed).wrapping_add(value), Relaxed);
+    }
+
+    /// Notes how long a command took.
+    pub fn note_time(&self, microseconds: u64) {
+        if microseconds > self.worst_us.load(Relaxed) {
+            self.worst_us.store(microseconds, Relaxed);
+        }
+    }
+
+    /// Ends a period.
+    pub fn next_period(&self) {
+        let worst = self.worst_us.swap(0, Relaxed);
+        self.worst_us_before.store(worst, Relaxed);
+    }
+
+    /// Subtracts from a counter that only this shard writes.
+    pub fn subtract(counter: &AtomicU64, value: u64) {
+        counter.store(counter.load(Relaxed).wrapping_sub(value), Relaxed);
+    }
+}
+
+impl Device {
+    /// Puts a device together.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one caller, which has them all at hand"
+    )]
+    pub fn new(
+        index: usize,
+        name: String,
+        unit: Arc<LogicalUnit>,
+        backend: Arc<dyn Backend>,
+        path: PathBuf,
+        config: DeviceConfig,
+        windows: Option<DeviceWindows>,
+        shards: usize,
+    ) -> Self {
+        let size = backend.properties().size;
+        Self {
+            index,
+            name,
+            unit,
+            backend,
+            path,
+            config,
+            windows,
+            caches: std::array::from_fn(|_| OnceLock::new()),
+            counters: (0..shards).map(|_| Counters::default()).collect(),
+            size: SizeLease {
+                epoch: Instant::now(),
+                checked: AtomicU64::new(0),
+                size: AtomicU64::new(size),
+            },
+        }
+    }
+
+    /// Whether `length` bytes at `offset` are still there, so that they may be served from registered pages.
+    pub fn check_range(&self, offset: u64, length: u64, now: Instant) -> Result<(), BlockFault> {
+        let size = self.current_size(now)?;
+        match offset.checked_add(length) {
+            Some(end) if end <= size => Ok(()),
+            _ => Err(BlockFault::PastEnd),
+        }
+    }
+
+    fn current_size(&self, now: Instant) -> Result<u64, BlockFault> {
+        let lease = &self.size;
+        let now = now.saturating_duration_since(lease.epoch).as_nanos() as u64;
+        let checked = lease.checked.load(Relaxed);
+        if checked != 0 && now.saturating_sub(checked) < SIZE_LEASE_NS {
+            return Ok(lease.size.load(Relaxed));
+        }
+        let size = self.backend.current_size().map_err(|error| {
+            lease.size.store(0, Relaxed);
+            fault(error, false)
+        })?;
+        let before = lease.size.swap(size, Relaxed);
+        lease.checked.store(now.max(1), Relaxed);
+        if size != before {
+            tracing::warn!(device = %self.name, before, now = size, "the backing store changed its size");
+            if let Some(windows) = &self.windows {
+                if size < before {
+                    windows.invalidate_beyond(size, Box::new(|| ()));
+                } else {
+                    windows.grown_to(size);
+                }
+            }
+        }
+        Ok(size)
+    }
+
+    /// Gets windows out of the way of an operation that takes pages out of the file; `done` is called, perhaps on another
+    /// thread, when none is left in the range, and none comes back before its argument is dropped.
+    pub fn revoke(
+        &self,
+        offset: u64,
+        length: u64,
+        done: impl FnOnce(Option<RevokedRange>) + Send + 'static,
+    ) {
+        match &self.windows {
+            Some(windows) => windows.revoke(
+                offset..offset.saturating_add(length),
+                Box::new(|range| done(Some(range))),
+            ),
+            None => done(None),
+        }
+    }
+
+    /// Serves the device's page cache over an adapter as well. Slow: it tries what works.
+    pub fn attach(&self, number: usize, adapter: &Arc<dyn Adapter>) {
+        if let (Some(windows), Some(place)) = (&self.windows, self.caches.get(number)) {
+            let cache = windows.attach(adapter);
+            if cache.mode().works() {
+                let _ = place.set(cache);
+            }
+        }
+    }
+
+    /// Whether its store is smaller than it was when it was opened, or gone.
+    pub fn is_failed(&self) -> bool {
+        self.size.size.load(Relaxed) < self.backend.properties().size
+    }
+
+    /// The longest that a command took in this period or the last, in microseconds.
+    pub fn worst_time_us(&self) -> u64 {
+        let worst = |counters: &Counters| {
+            let now = counters.worst_us.load(Relaxed);
+            now.max(counters.worst_us_before.load(Relaxed))
+        };
+        self.counters.iter().map(worst).max().unwrap_or(0)
+    }
+
+    /// The sum of a counter over the shards.
+    pub fn total(&self, counter: impl Fn(&Counters) -> &AtomicU64) -> u64 {
+        self.counters
+            .iter()
+            .map(|c| counter(c).load(Relaxed))
+            .fold(0, u64::wrapping_add)
+    }
+}
+
+#[derive(Debug)]
+struct SizeLease {
+    epoch: Instant,
+    /// Nanoseconds after `epoch` at which `size` was true; 0 for never.
+    checked: AtomicU64,
+    size: AtomicU64,
+}
+
+/// What core is told of a backend's error.
+pub fn fault(error: BackendError, write: bool) -> BlockFault {
+    match error {
+        BackendError::PastEnd => BlockFault::PastEnd,
+        BackendError::NoSpace => BlockFault::NoSpace,
+        BackendError::Medium(_) => BlockFault::Medium { write },
+        BackendError::ReadOnly => BlockFault::ReadOnly,
+        BackendError::Unsupported => BlockFault::Unsupported,
+        BackendError::Failed(_) => BlockFault::Hardware,
+    }
+}

@@ -1,0 +1,196 @@
+//! Task management functions (SAM-5 7), and tasks that end without a response.
+
+use super::Shard;
+use super::manage::{AbortRequest, AbortScope, AbortTicket};
+use super::messages::ShardMessage;
+use super::task::{Ending, ManagementStatus, Phase, TaskId};
+use crate::device::Counters;
+use crate::srp::iu::{TaskManagement, TaskManagementFunction};
+
+impl Shard {
+    /// Starts a task management function. Its response is sent when all that it aborts is gone.
+    pub(super) fn manage(&mut self, id: TaskId, request: &TaskManagement) {
+        let slot = usize::from(self.tasks.get(id).connection);
+        let Some(Some(connection)) = self.connections.get_mut(slot) else {
+            return;
+        };
+        let session = connection.session.id;
+        let unit = connection.scsi.unit_at(request.lun);
+        let device = unit.map(|unit| connection.scsi.unit(unit).id().0 as usize);
+        tracing::info!(initiator = %connection.session.initiator, function = ?request.function, "task management");
+        match (request.function, device) {
+            (TaskManagementFunction::AbortTask, _) => self.abort_task(id, slot, request.task.0),
+            (TaskManagementFunction::AbortTaskSet, Some(device)) => {
+                self.abort_everywhere(id, device, Some(session));
+            }
+            (TaskManagementFunction::ClearTaskSet, Some(device)) => {
+                self.abort_everywhere(id, device, None);
+            }
+            (TaskManagementFunction::LunReset, Some(device)) => {
+                if let (Some(unit), Some(Some(connection))) = (unit, self.connections.get(slot)) {
+                    connection.scsi.unit(unit).reset();
+                }
+                self.abort_everywhere(id, device, None);
+            }
+            (TaskManagementFunction::ClearAca | TaskManagementFunction::Unknown(_), _) => {
+                self.end_management(id, ManagementStatus::NotSupported);
+            }
+            // No such logical unit.
+            (_, None) => self.end_management(id, ManagementStatus::Failed),
+        }
+    }
+
+    /// ABORT TASK. A command that is not there has ended already, which is what the function wants (SAM-5 7.2).
+    fn abort_task(&mut self, id: TaskId, slot: usize, tag: u64) {
+        let Some(Some(connection)) = self.connections.get(slot) else {
+            return;
+        };
+        let victim = connection.tasks.iter().copied().find(|&task| {
+            let task = self.tasks.get(task);
+            task.tag == tag && task.counted
+        });
+        let Some(victim) = victim else {
+            return self.end_management(id, ManagementStatus::Complete);
+        };
+        self.tasks.get(id).phase = Phase::Aborts;
+        let ticket = AbortTicket::new(id, self.address.clone());
+        self.tasks.get(victim).tickets.push(ticket);
+        self.abort(victim);
+    }
+
+    fn abort_everywhere(
+        &mut self,
+        id: TaskId,
+        device: usize,
+        session: Option<crate::session::SessionId>,
+    ) {
+        self.tasks.get(id).phase = Phase::Aborts;
+        let request = AbortRequest {
+            scope: AbortScope { device, session },
+            ticket: AbortTicket::new(id, self.address.clone()),
+        };
+        for peer in &self.peers {
+            peer.send(ShardMessage::Abort(request.clone()));
+        }
+    }
+
+    /// Aborts the tasks of this shard that a function on some shard is about.
+    pub(super) fn abort_matching(&mut self, request: &AbortRequest) {
+        let mut victims = Vec::new();
+        for connection in self.connections.iter().flatten() {
+            if request
+                .scope
+                .session
+                .is_some_and(|id| id != connection.session.id)
+            {
+                continue;
+            }
+            for &id in &connection.tasks {
+                let device = self.tasks.get(id).device.as_ref();
+                if device.is_some_and(|device| device.index == request.scope.device) {
+                    victims.push(id);
+                }
+            }
+        }
+        for id in victims {
+            let task = self.tasks.get(id);
+            task.tickets.push(request.ticket.clone());
+            self.abort(id);
+        }
+    }
+
+    /// Everything that the function `id` aborted is gone.
+    pub(super) fn aborts_done(&mut self, id: TaskId) {
+        let task = self.tasks.get(id);
+        if task.phase != Phase::Aborts {
+            return;
+        }
+        let slot = usize::from(task.connection);
+        if self.is_closing(slot) {
+            self.retire(id);
+            self.finish_close(slot);
+        } else {
+            self.end_management(id, ManagementStatus::Complete);
+        }
+    }
+
+    fn end_management(&mut self, id: TaskId, status: ManagementStatus) {
+        self.tasks.get(id).ending = Ending::Management(status);
+        self.transmit(id);
+    }
+
+    /// Ends a task without a response: at once if nothing of it is in flight, else when that is over. A task whose response
+    /// is on its way is left alone.
+    pub(super) fn abort(&mut self, id: TaskId) {
+        let task = self.tasks.get(id);
+        task.aborted = true;
+        let idle = match task.phase {
+            Phase::Staging(_) | Phase::Room => true,
+            Phase::Fetching => task.fetching == 0,
+            Phase::Free
+            | Phase::Running
+            | Phase::Backend
+            | Phase::Revocation
+            | Phase::Partial
+            | Phase::Response
+            | Phase::Aborts => false,
+        };
+        if task.phase == Phase::Fetching {
+            // No more of its data is asked for.
+            let slot = usize::from(task.connection);
+            if let Some(Some(connection)) = self.connections.get_mut(slot) {
+                connection.fetch_queue.retain(|&other| other != id);
+            }
+        }
+        if idle {
+            self.retire(id);
+        }
+    }
+
+    /// Ends a task without a response, now that nothing of it is in flight. Its receive is posted again and its credit goes
+    /// back with the next response, or by a credit request if there is none.
+    pub(super) fn retire(&mut self, id: TaskId) {
+        let task = self.tasks.get(id);
+        let slot = usize::from(task.connection);
+        let receive = task.receive_slot.take();
+        let mut failed = false;
+        if let Some(Some(connection)) = self.connections.get_mut(slot) {
+            connection.protocol.dropped();
+            if connection.closing.is_none()
+                && let Some(receive) = receive
+            {
+                failed = connection.post_receive(receive).is_err();
+            }
+        }
+        self.release(id);
+        if failed {
+            self.close(slot, super::messages::CloseReason::TransportError);
+        } else {
+            self.request_credit(slot);
+        }
+    }
+
+    /// Gives everything back that a task holds.
+    pub(super) fn release(&mut self, id: TaskId) {
+        self.release_chunks(id);
+        let shard = usize::from(self.id);
+        let task = self.tasks.get(id);
+        let slot = usize::from(task.connection);
+        if let Some(device) = &task.device {
+            let counters = &device.counters[shard];
+            Counters::subtract(&counters.in_flight, 1);
+            let took = task.started.map_or(0, |then| {
+                self.now.saturating_duration_since(then).as_micros()
+            });
+            counters.note_time(u64::try_from(took).unwrap_or(u64::MAX));
+        }
+        let counted = task.counted;
+        if let Some(Some(connection)) = self.connections.get_mut(slot) {
+            if counted {
+                connection.session.command_ended();
+            }
+            connection.remove_task(id);
+        }
+        self.tasks.release(id);
+    }
+}

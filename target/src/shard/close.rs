@@ -1,0 +1,178 @@
+//! Taking a connection down: flush, count down, destroy, tell the control thread.
+//!
+//! The end is known by counting: every posted receive and every signaled request completes exactly once, flushed or not. No
+//! event says so on every adapter.
+
+use std::time::Duration;
+
+use pagecast_rdma::fabric::{Completion, CompletionStatus};
+
+use super::Shard;
+use super::connection::FLUSH_TIMEOUT_SECONDS;
+use super::messages::{CloseReason, ControlMessage};
+use super::task::Phase;
+use super::work_id::Kind;
+use crate::srp::response::LogoutReason;
+
+/// How long a peer may take to establish what was accepted.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a drain waits for commands in flight.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Shard {
+    /// Starts to close a connection. Nothing new is taken or sent; what waits is dropped, what is in flight finishes.
+    pub(super) fn close(&mut self, slot: usize, reason: CloseReason) {
+        let Some(Some(connection)) = self.connections.get_mut(slot) else {
+            return;
+        };
+        if connection.closing.is_some() {
+            return;
+        }
+        tracing::info!(initiator = %connection.session.initiator, key = ?connection.key, ?reason, "closing connection");
+        connection.closing = Some((reason, self.now));
+        if let Some(queue_pair) = &mut connection.queue_pair
+            && let Err(error) = queue_pair.fail()
+        {
+            tracing::debug!(%error, "cannot move a queue pair to the error state");
+        }
+        let (id, tasks) = (connection.id, connection.tasks.clone());
+        if reason != CloseReason::PeerGone {
+            self.control
+                .send(ControlMessage::Disconnect { connection: id });
+        }
+        for id in tasks {
+            self.abort(id);
+        }
+        self.finish_close(slot);
+    }
+
+    pub(super) fn is_closing(&self, slot: usize) -> bool {
+        !matches!(self.connections.get(slot), Some(Some(connection)) if connection.closing.is_none())
+    }
+
+    /// Destroys a closing connection once nothing of it is in flight.
+    pub(super) fn finish_close(&mut self, slot: usize) {
+        let Some(place) = self.connections.get_mut(slot) else {
+            return;
+        };
+        let done = place
+            .as_deref()
+            .is_some_and(|connection| connection.closing.is_some() && connection.is_quiet());
+        if !done {
+            return;
+        }
+        if let Some(connection) = place.take() {
+            let connection = *connection;
+            // Before its buffers go to somebody else.
+            drop(connection.queue_pair);
+            let mut buffers = connection.buffers;
+            buffers.receive.take_all_back();
+            buffers.send.take_all_back();
+            self.control.send(ControlMessage::Closed {
+                connection: connection.id,
+                key: connection.key,
+                buffers,
+            });
+        }
+    }
+
+    /// A work request failed: the queue pair is lost, and with it the connection, and nothing else.
+    pub(super) fn work_failed(&mut self, slot: usize, kind: Kind, completion: &Completion) {
+        if self.is_closing(slot) {
+            return;
+        }
+        if completion.status != CompletionStatus::FLUSHED {
+            tracing::warn!(slot, ?kind, status = %completion.status, "work request failed");
+        }
+        self.close(slot, CloseReason::TransportError);
+    }
+
+    /// Tells the initiator that it is logged out, as far as that is possible.
+    pub(super) fn log_out(&mut self, slot: usize, reason: LogoutReason) {
+        let chain = &mut self.chain;
+        if let Some(Some(connection)) = self.connections.get_mut(slot) {
+            // Best effort: the disconnect says the same.
+            let _ = connection.send_control(chain, |channel, out| channel.logout(reason, out));
+        }
+    }
+
+    /// Gives credits to an initiator that would otherwise wait for them in vain.
+    pub(super) fn request_credit(&mut self, slot: usize) {
+        let chain = &mut self.chain;
+        let Some(Some(connection)) = self.connections.get_mut(slot) else {
+            return;
+        };
+        if connection.closing.is_some() || !connection.protocol.credits.credit_request_due() {
+            return;
+        }
+        let sent = connection.send_control(chain, |channel, out| {
+            channel.credit_request(out).unwrap_or(0)
+        });
+        if sent.is_err() {
+            self.close(slot, CloseReason::TransportError);
+        }
+    }
+
+    /// Timeouts of closing connections, and the progress of a drain.
+    pub(super) fn sweep_connections(&mut self) {
+        for slot in 0..self.connections.len() {
+            let Some(connection) = self.connections[slot].as_deref_mut() else {
+                continue;
+            };
+            let Some((_, since)) = connection.closing else {
+                let age = connection.adopted.map_or(Duration::ZERO, |then| {
+                    self.now.saturating_duration_since(then)
+                });
+                if !connection.established && age > HANDSHAKE_TIMEOUT {
+                    self.close(slot, CloseReason::HandshakeFailed);
+                }
+                continue;
+            };
+            let late = Duration::from_secs(FLUSH_TIMEOUT_SECONDS);
+            if connection.queue_pair.is_none() || self.now.saturating_duration_since(since) < late {
+                continue;
+            }
+            tracing::warn!(key = ?connection.key, signaled = connection.signaled, receives = connection.receives,
+                "a queue pair did not flush in time; destroying it");
+            // Once it is destroyed, the adapter has forgotten all of its work.
+            connection.queue_pair = None;
+            connection.signaled = 0;
+            connection.receives = 0;
+            let tasks = connection.tasks.clone();
+            for id in tasks {
+                let task = self.tasks.get(id);
+                let waits_for_adapter = matches!(
+                    task.phase,
+                    Phase::Fetching | Phase::Partial | Phase::Response
+                );
+                if waits_for_adapter {
+                    task.fetching = 0;
+                    self.retire(id);
+                }
+            }
+            self.finish_close(slot);
+        }
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        let Some(since) = self.draining else { return };
+        let late = self.now.saturating_duration_since(since) >= DRAIN_TIMEOUT;
+        for slot in 0..self.connections.len() {
+            let Some(connection) = self.connections[slot].as_deref() else {
+                continue;
+            };
+            if connection.closing.is_none() && (late || connection.tasks.is_empty()) {
+                self.log_out(slot, LogoutReason::Unspecified);
+                self.close(slot, CloseReason::Shutdown);
+            }
+        }
+        let empty = self.connections.iter().all(Option::is_none);
+        if empty && !self.drained {
+            self.drained = true;
+            let shard = usize::from(self.id);
+            self.control.send(ControlMessage::Drained { shard });
+        }
+    }
+}

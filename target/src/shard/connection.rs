@@ -1,0 +1,172 @@
+//! One connection as its shard sees it: a queue pair, its message buffers, and the books about both.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use pagecast_core::scsi::ScsiChannel;
+use pagecast_rdma::fabric::{Chain, ConnectionId, Operation, PostError, QueuePair};
+use pagecast_rdma::slots::Slots;
+
+use super::messages::{CloseReason, ConnectionKey};
+use super::srp::Channel;
+use super::task::TaskId;
+use super::work_id::{self, Kind};
+use crate::session::Session;
+
+/// How long a connection may take to flush what is posted before its queue pair is destroyed regardless.
+pub const FLUSH_TIMEOUT_SECONDS: u64 = 10;
+
+/// A connection that a shard serves.
+#[derive(Debug)]
+pub struct Connection {
+    // Dropped before the slots: once the queue pair is destroyed, the adapter no longer touches their memory.
+    /// The queue pair; `None` once it is destroyed.
+    pub queue_pair: Option<Box<dyn QueuePair>>,
+    /// Where messages arrive, and where responses are built.
+    pub buffers: MessageBuffers,
+    /// Its place.
+    pub key: ConnectionKey,
+    /// The connection manager's name for it.
+    pub id: ConnectionId,
+    /// Number of its adapter.
+    pub port: usize,
+    /// The session that it belongs to.
+    pub session: Arc<Session>,
+    /// Its view of the session's logical units.
+    pub scsi: ScsiChannel,
+    /// The protocol's state.
+    pub protocol: Channel,
+    /// When the shard took it over.
+    pub adopted: Option<Instant>,
+    /// Whether `Established` was seen.
+    pub established: bool,
+    /// Whether a message came before that, and the control thread knows.
+    pub announced: bool,
+    /// Why and since when it is being closed.
+    pub closing: Option<(CloseReason, Instant)>,
+    /// Send slots that are free.
+    pub free_sends: Vec<u32>,
+    /// Entries free in the send queue.
+    pub room: u32,
+    /// Send queue depth.
+    pub depth: u32,
+    /// Gather entries that a request may have.
+    pub max_sge: usize,
+    /// RDMA READs that may still be started.
+    pub reads_free: u32,
+    /// Signaled requests whose completion has not come.
+    pub signaled: u32,
+    /// Receives whose completion has not come.
+    pub receives: u32,
+    /// Tasks that wait for a turn to read from the initiator, oldest first.
+    pub fetch_queue: VecDeque<TaskId>,
+    /// Tasks that wait for room in the send queue, oldest first.
+    pub room_queue: VecDeque<TaskId>,
+    /// Every task of the connection.
+    pub tasks: Vec<TaskId>,
+}
+
+/// A connection's registered message memory. Made ahead of time and reused, because registration is slow.
+#[derive(Debug)]
+pub struct MessageBuffers {
+    /// Where messages arrive.
+    pub receive: Slots,
+    /// Where responses are built.
+    pub send: Slots,
+}
+
+impl MessageBuffers {
+    /// Registered bytes.
+    pub fn bytes(&self) -> usize {
+        self.receive.size() * self.receive.count() + self.send.size() * self.send.count()
+    }
+}
+
+impl Connection {
+    /// Posts a receive on a slot.
+    pub fn post_receive(&mut self, slot: u32) -> Result<(), PostError> {
+        let Some(queue_pair) = &mut self.queue_pair else {
+            return Err(PostError::Invalid("the queue pair is gone"));
+        };
+        let size = self.buffers.receive.size();
+        let Some(sge) = self.buffers.receive.lend(slot as usize, size) else {
+            return Err(PostError::Invalid("the receive slot is in use"));
+        };
+        let id = work_id::encode(self.key, Kind::Receive(slot));
+        match queue_pair.post_receive(id, sge) {
+            Ok(()) => {
+                self.receives += 1;
+                Ok(())
+            }
+            Err(error) => {
+                self.buffers.receive.take_back(slot as usize);
+                Err(error)
+            }
+        }
+    }
+
+    /// Posts a chain whose last request, and no other, is signaled.
+    pub fn post(&mut self, chain: &Chain) -> Result<(), PostError> {
+        let Some(queue_pair) = &mut self.queue_pair else {
+            return Err(PostError::Invalid("the queue pair is gone"));
+        };
+        queue_pair.post_send(chain)?;
+        self.room = self.room.saturating_sub(chain.len() as u32);
+        self.signaled += 1;
+        Ok(())
+    }
+
+    /// Posts fetches, each of them signaled.
+    pub fn post_fetches(&mut self, chain: &Chain) -> Result<(), PostError> {
+        self.post(chain)?;
+        self.signaled += chain.len() as u32 - 1;
+        Ok(())
+    }
+
+    /// Sends a message that belongs to no task, if there is room for it now.
+    pub fn send_control(
+        &mut self,
+        chain: &mut Chain,
+        build: impl FnOnce(&mut Channel, &mut [u8]) -> usize,
+    ) -> Result<bool, PostError> {
+        if self.room == 0 || self.closing.is_some() {
+            return Ok(false);
+        }
+        let Some(slot) = self.free_sends.pop() else {
+            return Ok(false);
+        };
+        let length = build(
+            &mut self.protocol,
+            self.buffers.send.bytes_mut(slot as usize),
+        );
+        let Some(sge) = self.buffers.send.lend(slot as usize, length) else {
+            return Err(PostError::Invalid("the send slot is in use"));
+        };
+        chain.clear();
+        let id = work_id::encode(self.key, Kind::Control(slot));
+        chain.push(id, Operation::Send, true, [sge]);
+        self.post(chain)?;
+        Ok(true)
+    }
+
+    /// A send slot's message has left.
+    pub fn sent(&mut self, slot: u32) {
+        self.buffers.send.take_back(slot as usize);
+        self.free_sends.push(slot);
+    }
+
+    /// Whether nothing of it is in the adapter's hands or in a task's.
+    pub fn is_quiet(&self) -> bool {
+        self.signaled == 0 && self.receives == 0 && self.tasks.is_empty()
+    }
+
+    /// Forgets a task.
+    pub fn remove_task(&mut self, id: TaskId) {
+        if let Some(at) = self.tasks.iter().position(|&task| task == id) {
+            self.tasks.swap_remove(at);
+        }
+        self.fetch_queue.retain(|&task| task != id);
+        self.room_queue.retain(|&task| task != id);
+    }
+}

@@ -1,0 +1,45 @@
+//! Task management across shards: who is aborted, and how the function learns that all of it is gone.
+
+use std::sync::Arc;
+
+use super::messages::{Mailer, ShardMessage};
+use super::task::TaskId;
+use crate::session::SessionId;
+
+/// Which tasks to abort.
+#[derive(Clone, Copy, Debug)]
+pub struct AbortScope {
+    /// Those for this device.
+    pub device: usize,
+    /// Those of this session alone, if one is named.
+    pub session: Option<SessionId>,
+}
+
+/// To every shard: abort these.
+#[derive(Clone, Debug)]
+pub struct AbortRequest {
+    /// Which.
+    pub scope: AbortScope,
+    /// Held by every task that is aborted for it.
+    pub ticket: Arc<AbortTicket>,
+}
+
+/// Tells the shard where a task management function waits, once the last holder lets go of it.
+#[derive(Debug)]
+pub struct AbortTicket {
+    waiting: TaskId,
+    home: Mailer<ShardMessage>,
+}
+
+impl AbortTicket {
+    /// A ticket for the function `waiting` in the shard that reads `home`.
+    pub fn new(waiting: TaskId, home: Mailer<ShardMessage>) -> Arc<Self> {
+        Arc::new(Self { waiting, home })
+    }
+}
+
+impl Drop for AbortTicket {
+    fn drop(&mut self) {
+        self.home.send(ShardMessage::AbortDone(self.waiting));
+    }
+}

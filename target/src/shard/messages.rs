@@ -1,0 +1,181 @@
+//! What other threads tell a shard, and what a shard tells the control thread.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
+use pagecast_rdma::fabric::ConnectionId;
+use pagecast_rdma::windows::RevokedRange;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::connection::{Connection, MessageBuffers};
+use super::manage::AbortRequest;
+use super::port::Port;
+use super::task::TaskId;
+
+/// To a shard.
+#[derive(Debug)]
+pub enum ShardMessage {
+    /// A new adapter to serve, under this number.
+    Port(usize, Box<Port>),
+    /// A connection to serve. Its receives are posted; it may already have completions.
+    Adopt(Box<Connection>),
+    /// The connection in this slot is established.
+    Established(ConnectionKey),
+    /// The connection is gone or must go.
+    Close(ConnectionKey, CloseReason),
+    /// Windows are out of a task's way.
+    Revoked(TaskId, Option<RevokedRange>),
+    /// Abort what matches; the ticket goes when all of it is gone.
+    Abort(AbortRequest),
+    /// All that a task management function waited for is gone.
+    AbortDone(TaskId),
+    /// Finish what is in flight, take no new commands, close every connection.
+    Drain,
+    /// Leave the loop.
+    Stop,
+}
+
+/// To the control thread.
+#[derive(Debug)]
+pub enum ControlMessage {
+    /// A shard is done with a connection: nothing of it is left here.
+    Closed {
+        /// The connection manager's name for it.
+        connection: ConnectionId,
+        /// The slot that is free again.
+        key: ConnectionKey,
+        /// Its message buffers, for the next one.
+        buffers: MessageBuffers,
+    },
+    /// Please disconnect: the shard found a reason to.
+    Disconnect {
+        /// The connection manager's name for it.
+        connection: ConnectionId,
+    },
+    /// A message came before the connection manager said `Established`.
+    Early {
+        /// The connection manager's name for it.
+        connection: ConnectionId,
+    },
+    /// Message buffers that were registered in the background.
+    Buffers {
+        /// On which adapter.
+        port: usize,
+        /// The buffers.
+        buffers: MessageBuffers,
+    },
+    /// A shard has nothing left after `Drain`.
+    Drained {
+        /// Which shard.
+        shard: usize,
+    },
+    /// A client of the control socket, or a signal, wants the process to end.
+    Shutdown,
+}
+
+/// A connection's place in a shard. The generation tells apart connections that used the same slot one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionKey {
+    /// The shard.
+    pub shard: u16,
+    /// The slot in its table.
+    pub slot: u16,
+    /// Counts the slot's uses.
+    pub generation: u16,
+}
+
+/// Why a connection is closed; for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The peer disconnected.
+    PeerGone,
+    /// The initiator logged in again, over a single channel.
+    Replaced,
+    /// Its adapter is going away.
+    AdapterRemoved,
+    /// The daemon is stopping.
+    Shutdown,
+    /// A work request failed, or could not be posted.
+    TransportError,
+    /// The initiator broke the protocol.
+    Violation,
+    /// The initiator logged out.
+    Logout,
+    /// It was never established.
+    HandshakeFailed,
+    /// An operator asked for it.
+    Operator,
+}
+
+/// The sending side of a mailbox: a channel, and a descriptor that wakes the receiver from its sleep.
+#[derive(Debug)]
+pub struct Mailer<T> {
+    sender: Sender<T>,
+    wake: Arc<OwnedFd>,
+}
+
+impl<T> Clone for Mailer<T> {
+    fn clone(&self) -> Self {
+        Self {
+            sender: self.sender.clone(),
+            wake: Arc::clone(&self.wake),
+        }
+    }
+}
+
+impl<T> Mailer<T> {
+    /// Sends; a receiver that is gone no longer cares.
+    pub fn send(&self, message: T) {
+        if self.sender.send(message).is_ok() {
+            // A full counter is awake already.
+            let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
+        }
+    }
+}
+
+/// The receiving side of a mailbox.
+#[derive(Debug)]
+pub struct Mailbox<T> {
+    receiver: Receiver<T>,
+    wake: Arc<OwnedFd>,
+}
+
+impl<T> Mailbox<T> {
+    /// The next message, if there is one.
+    pub fn take(&self) -> Option<T> {
+        match self.receiver.try_recv() {
+            Ok(message) => Some(message),
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+        }
+    }
+
+    /// Whether there is nothing to take.
+    pub fn is_empty(&self) -> bool {
+        self.receiver.is_empty()
+    }
+
+    /// Resets the descriptor; look for messages after, not before.
+    pub fn acknowledge(&self) {
+        let mut count = [0; 8];
+        let _ = rustix::io::read(&*self.wake, &mut count);
+    }
+
+    /// Readable after a message came.
+    pub fn event_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+}
+
+/// Makes a mailbox.
+pub fn mailbox<T>() -> std::io::Result<(Mailer<T>, Mailbox<T>)> {
+    let wake = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
+    let (sender, receiver) = unbounded();
+    Ok((
+        Mailer {
+            sender,
+            wake: Arc::clone(&wake),
+        },
+        Mailbox { receiver, wake },
+    ))
+}

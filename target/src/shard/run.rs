@@ -1,0 +1,114 @@
+//! The thread's loop: poll while busy, sleep when idle.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::epoll;
+use rustix::fd::OwnedFd;
+
+use super::Shard;
+
+/// How long a sleep may last: timeouts are swept this often.
+const NAP: Duration = Duration::from_millis(250);
+
+impl Shard {
+    /// Serves until told to stop.
+    pub fn run(mut self) -> std::io::Result<()> {
+        let mut sleeper = Sleeper::new(&self)?;
+        let mut last_work = Instant::now();
+        while !self.stopped {
+            let now = Instant::now();
+            if self.turn(now) {
+                last_work = now;
+                continue;
+            }
+            if now.saturating_duration_since(last_work) < self.poll_time {
+                std::hint::spin_loop();
+                continue;
+            }
+            sleeper.sleep(&mut self)?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything that can wake a shard.
+struct Sleeper {
+    epoll: OwnedFd,
+    /// Ports whose descriptors are watched.
+    watched: [bool; super::MAX_ADAPTERS],
+    events: Vec<epoll::Event>,
+}
+
+const MAIL: u64 = u64::MAX;
+const BACKEND: u64 = u64::MAX - 1;
+
+impl Sleeper {
+    fn new(shard: &Shard) -> std::io::Result<Self> {
+        let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        watch(&set, shard.inbox.event_fd(), MAIL)?;
+        watch(&set, shard.io.event_fd(), BACKEND)?;
+        Ok(Self {
+            epoll: set,
+            watched: Default::default(),
+            events: Vec::with_capacity(16),
+        })
+    }
+
+    /// Arms every source, looks once more, and sleeps until one of them wakes it.
+    fn sleep(&mut self, shard: &mut Shard) -> std::io::Result<()> {
+        for (number, port) in shard.ports.iter().enumerate() {
+            let Some(port) = port else { continue };
+            if !self.watched[number] {
+                watch(&self.epoll, port.completions.event_fd(), number as u64)?;
+                self.watched[number] = true;
+            }
+            if let Err(error) = port.completions.arm() {
+                tracing::error!(shard = shard.id, %error, "cannot arm a completion queue");
+            }
+        }
+        // What came before the queues were armed is not announced.
+        if shard.turn(Instant::now()) || shard.stopped {
+            return Ok(());
+        }
+        super::Gauges::count_sleep(&shard.gauges);
+        self.events.clear();
+        let timeout = rustix::event::Timespec {
+            tv_sec: 0,
+            tv_nsec: i64::from(NAP.subsec_nanos()),
+        };
+        match epoll::wait(
+            &self.epoll,
+            rustix::buffer::spare_capacity(&mut self.events),
+            Some(&timeout),
+        ) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        for event in &self.events {
+            match event.data.u64() {
+                MAIL => shard.inbox.acknowledge(),
+                // The queue resets its own descriptor when it is polled.
+                BACKEND => {}
+                number => {
+                    if let Some(Some(port)) = shard.ports.get(number as usize)
+                        && let Err(error) = port.completions.acknowledge()
+                    {
+                        tracing::error!(shard = shard.id, %error, "completion channel failed");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn watch(set: &OwnedFd, source: impl AsFd, name: u64) -> std::io::Result<()> {
+    epoll::add(
+        set,
+        source,
+        epoll::EventData::new_u64(name),
+        epoll::EventFlags::IN,
+    )?;
+    Ok(())
+}

@@ -1,0 +1,749 @@
+//! What a task does between its plan and its ending: memory, backend, windows. Every function goes on until the task waits
+//! for something or is handed to transmission.
+
+use pagecast_backends::{Done, Operation, Token};
+use pagecast_core::block::BlockFault;
+use pagecast_core::scsi::Plan;
+use pagecast_memory::Slice;
+use pagecast_rdma::windows::RevokedRange;
+
+use super::Shard;
+use super::task::{Cursor, Ending, Phase, Stage, TaskId, Work};
+use crate::device::{Counters, fault};
+use crate::staging::CHUNK;
+
+/// Bytes that a long operation of the target's own (verify, write same) moves at a time.
+const STRIDE: u64 = 1 << 20;
+
+impl Shard {
+    /// Starts what the plan asks for. A descriptor table in the initiator's memory is fetched first.
+    pub(super) fn start(&mut self, id: TaskId) {
+        let task = self.tasks.get(id);
+        if let Some(table) = &task.table {
+            let bytes = table.length as usize;
+            return self.stage(id, bytes, Stage::Table);
+        }
+        match &mut task.work {
+            Work::None => self.transmit(id),
+            Work::Management => {}
+            Work::Read { .. } => self.start_read(id),
+            Work::Write { .. } => self.start_write(id),
+            Work::Parameters { length, .. } => {
+                let length = *length;
+                self.start_data_out(id, u64::from(length));
+            }
+            Work::Reply(data) => {
+                let bytes = data.len();
+                self.stage(id, bytes, Stage::Reply);
+            }
+            Work::Flush => {
+                self.count(id, |counters| &counters.flushes, 1);
+                self.submit(id, Operation::Flush);
+            }
+            Work::VerifyMedium { left, .. } => {
+                let bytes = (*left).min(STRIDE) as usize;
+                self.stage(id, bytes, Stage::Medium);
+            }
+            Work::VerifyData { length, .. } => {
+                let bytes = u64::from(*length);
+                self.start_data_out(id, bytes);
+            }
+            Work::WriteSame { zeros: true, .. } | Work::Unmap(_) => self.revoke_next(id),
+            Work::WriteSame { block, .. } => {
+                let bytes = u64::from(*block);
+                self.start_data_out(id, bytes);
+            }
+        }
+    }
+
+    fn start_read(&mut self, id: TaskId) {
+        let task = self.tasks.get(id);
+        let &mut Work::Read { offset, length } = &mut task.work else {
+            return;
+        };
+        let Some(device) = task.device.clone() else {
+            return;
+        };
+        if let Err(fault) = device.check_range(offset, u64::from(length), self.now) {
+            return self.end_block(id, Err(fault));
+        }
+        let bytes = u64::from(length).min(task.offered_in);
+        task.transferred = bytes;
+        let counters = &device.counters[usize::from(self.id)];
+        Counters::add(&counters.reads, 1);
+        Counters::add(&counters.read_bytes, bytes);
+        if bytes == 0 {
+            return self.end_block(id, Ok(()));
+        }
+        let port = self
+            .connections
+            .get(usize::from(task.connection))
+            .and_then(|connection| connection.as_deref())
+            .map_or(0, |connection| connection.port);
+        if let Some(windows) = device.caches.get(port).and_then(|cache| cache.get())
+            && let Some(lease) = windows.acquire(offset, bytes as u32, &mut task.local)
+        {
+            task.lease = Some(lease);
+            Counters::add(&counters.read_bytes_zero_copy, bytes);
+            task.cursor = Cursor {
+                left: bytes,
+                ..Cursor::default()
+            };
+            return self.end_block(id, Ok(()));
+        }
+        self.stage(id, bytes as usize, Stage::DataIn);
+    }
+
+    fn start_write(&mut self, id: TaskId) {
+        let task = self.tasks.get(id);
+        let &mut Work::Write { length, .. } = &mut task.work else {
+            return;
+        };
+        // Whole blocks of what the initiator really has for us.
+        let block = self.block_size(id);
+        let task = self.tasks.get(id);
+        let offered = task.offered_out.min(u64::from(length));
+        let bytes = offered - offered % block;
+        task.transferred = bytes;
+        if bytes == 0 {
+            return self.end_block(id, Ok(()));
+        }
+        self.count(id, |counters| &counters.writes, 1);
+        self.count(id, |counters| &counters.write_bytes, bytes);
+        self.start_data_out(id, bytes);
+    }
+
+    /// Gets `bytes` of the initiator's data: they are in the receive slot already, or have to be fetched.
+    fn start_data_out(&mut self, id: TaskId, bytes: u64) {
+        let task = self.tasks.get(id);
+        if bytes > task.offered_out {
+            return self.end_block(id, Err(BlockFault::TransferFailed));
+        }
+        task.transferred = bytes;
+        if task.immediate.is_some() {
+            task.stage = Stage::DataOut;
+            // VERIFY needs memory for the device's side of the comparison.
+            if let Work::VerifyData { length, .. } = task.work {
+                return self.stage(id, length as usize, Stage::Medium);
+            }
+            return self.fetched(id);
+        }
+        let double = matches!(task.work, Work::VerifyData { .. });
+        let chunks = bytes as usize * if double { 2 } else { 1 };
+        self.stage(id, chunks + if double { CHUNK } else { 0 }, Stage::DataOut);
+    }
+
+    /// Takes staging memory for `bytes`, now or when it is there.
+    fn stage(&mut self, id: TaskId, bytes: usize, stage: Stage) {
+        let task = self.tasks.get(id);
+        task.stage = stage;
+        task.phase = Phase::Staging(bytes);
+        let Some(port) = self.port_of(id) else {
+            return;
+        };
+        let Some(pool) = &mut self.ports[port] else {
+            return;
+        };
+        if bytes > pool.staging.capacity() {
+            return self.end_block(id, Err(BlockFault::Hardware));
+        }
+        // Who waits already goes first.
+        if pool.waiting.is_empty() && pool.staging.take(bytes, &mut self.tasks.get(id).chunks) {
+            return self.staged(id);
+        }
+        pool.waiting.push_back(id);
+        super::Gauges::count_wait(&self.gauges);
+    }
+
+    /// Serves those who wait for staging memory, oldest first.
+    pub(super) fn pump_staging(&mut self, port: usize) {
+        loop {
+            let Some(Some(pool)) = self.ports.get_mut(port) else {
+                return;
+            };
+            let Some(&id) = pool.waiting.front() else {
+                return;
+            };
+            let task = self.tasks.get(id);
+            let Phase::Staging(bytes) = task.phase else {
+                pool.waiting.pop_front();
+                continue;
+            };
+            if !pool.staging.take(bytes, &mut task.chunks) {
+                return;
+            }
+            pool.waiting.pop_front();
+            self.staged(id);
+        }
+    }
+
+    fn staged(&mut self, id: TaskId) {
+        let task = self.tasks.get(id);
+        task.phase = Phase::Running;
+        match task.stage {
+            Stage::Table => {
+                let bytes = task.table.map_or(0, |table| u64::from(table.length));
+                self.list_local(id, bytes);
+                self.fetch(id, bytes);
+            }
+            Stage::DataOut => {
+                let bytes = task.transferred;
+                self.list_local(id, bytes);
+                self.fetch(id, bytes);
+            }
+            Stage::DataIn => {
+                let bytes = task.transferred;
+                if let Work::Read { offset, .. } = task.work {
+                    self.submit_read(id, offset, bytes, 0);
+                }
+            }
+            Stage::Reply => {
+                self.copy_reply(id);
+                self.transmit(id);
+            }
+            Stage::Medium => self.read_medium(id),
+            Stage::Pattern => self.write_pattern(id),
+            Stage::None => {}
+        }
+    }
+
+    /// All of what was to be fetched is here.
+    pub(super) fn fetched(&mut self, id: TaskId) {
+        let task = self.tasks.get(id);
+        if task.stage == Stage::Table {
+            return self.table_fetched(id);
+        }
+        let bytes = task.transferred;
+        match &mut task.work {
+            &mut Work::Write {
+                offset, durable, ..
+            } => {
+                let buffers = self.data_out(id, bytes);
+                self.submit(
+                    id,
+                    Operation::Write {
+                        offset,
+                        buffers,
+                        durable,
+                    },
+                );
+            }
+            Work::Parameters { pending, .. } => {
+                let pending = pending.take();
+                let data = self.data_out_bytes(id, bytes);
+                self.release_chunks(id);
+                let slot = usize::from(self.tasks.get(id).connection);
+                let Some(Some(connection)) = self.connections.get_mut(slot) else {
+                    return;
+                };
+                let Some(pending) = pending else { return };
+                let plan = connection.scsi.parameters(pending, &data);
+                self.tasks.get(id).immediate = None;
+                self.follow(id, plan);
+            }
+            Work::VerifyData { .. } => self.read_medium(id),
+            Work::WriteSame { zeros, .. } => {
+                *zeros = false;
+                self.pattern_fetched(id);
+            }
+            _ => self.end_block(id, Err(BlockFault::TransferFailed)),
+        }
+    }
+
+    fn table_fetched(&mut self, id: TaskId) {
+        let task = self.tasks.get(id);
+        let bytes = task.table.map_or(0, |table| u64::from(table.length));
+        let data = self.data_out_bytes(id, bytes);
+        self.release_chunks(id);
+        let task = self.tasks.get(id);
+        task.table = None;
+        match crate::srp::buffers::parse_descriptor_table(&data, task.table_total) {
+            Ok(descriptors) => {
+                task.remote.clear();
+                task.remote.extend(descriptors);
+                self.start(id);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "bad descriptor table");
+                self.refuse(id, error.refusal());
+            }
+        }
+    }
+
+    /// What core says after it saw the parameters, or at once.
+    pub(super) fn follow(&mut self, id: TaskId, plan: Plan) {
+        match plan {
+            Plan::Respond(response) => {
+                let task = self.tasks.get(id);
+                let mut response = response;
+                let mut data = std::mem::take(&mut response.data);
+                data.truncate(usize::try_from(task.offered_in).unwrap_or(usize::MAX));
+                task.ending = Ending::Scsi(response);
+                if data.is_empty() {
+                    self.transmit(id);
+                } else {
+                    task.transferred = data.len() as u64;
+                    task.work = Work::Reply(data);
+                    self.start(id);
+                }
+            }
+            Plan::Parameters { length, pending } => {
+                let task = self.tasks.get(id);
+                task.expected = u64::from(length);
+                task.work = Work::Parameters {
+                    length,
+                    pending: Some(pending),
+                };
+                self.start(id);
+            }
+            Plan::Block(command) => self.start_block(id, command),
+        }
+    }
+
+    fn read_medium(&mut self, id: TaskId) {
+        let task = self.tasks.get(id);
+        let (offset, bytes, skip) = match task.work {
+            Work::VerifyMedium { offset, left } => (offset, left.min(STRIDE), 0),
+            Work::VerifyData { offset, length } => {
+                // The first chunks hold the initiator's data, unless it came in the command itself.
+                let skip = if task.immediate.is_some() {
+                    0
+                } else {
+                    crate::staging::StagingPool::chunks_for(length as usize)
+                };
+                (offset, u64::from(length), skip)
+            }
+            _ => return,
+        };
+        task.stage = Stage::Medium;
+        self.submit_read(id, offset, bytes, skip);
+    }
+
+    fn submit_read(&mut self, id: TaskId, offset: u64, bytes: u64, skip: usize) {
+        let now = self.now;
+        let task = self.tasks.get(id);
+        if let Some(device) = &task.device
+            && let Err(fault) = device.check_range(offset, bytes, now)
+        {
+            return self.end_block(id, Err(fault));
+        }
+        let buffers = self.staged_slices(id, bytes, skip);
+        self.submit(id, Operation::Read { offset, buffers });
+    }
+
+    fn pattern_fetched(&mut self, id: TaskId) {
+        let task = self.tasks.get(id);
+        let Work::WriteSame { block, unmap, .. } = task.work else {
+            return;
+        };
+        let pattern = self.data_out_bytes(id, u64::from(block));
+        let all_zero = pattern.iter().all(|&byte| byte == 0);
+        let task = self.tasks.get(id);
+        task.immediate = None;
+        if all_zero {
+            if let Work::WriteSame { zeros, .. } = &mut task.work {
+                *zeros = true;
+            }
+            self.release_chunks(id);
+            return self.revoke_next(id);
+        }
+        let _ = unmap;
+        task.pattern = pattern;
+        self.release_chunks(id);
+        self.stage(id, CHUNK, Stage::Pattern);
+    }
+
+    /// Fills a chunk with the block, and writes it again and again.
+    fn write_pattern(&mut self, id: TaskId) {
+        let task = self.tasks.get(id);
+        let pattern = std::mem::take(&mut task.pattern);
+        if let (Some(port), Some(&chunk)) = (self.port_of(id), self.tasks.get(id).chunks.first())
+            && let Some(pool) = &self.ports[port]
+            && let Some(slice) = pool.staging.slice(chunk, CHUNK)
+            && !pattern.is_empty()
+        {
+            for at in (0..CHUNK).step_by(pattern.len()) {
+                let length = pattern.len().min(CHUNK - at);
+                if slice.write(at, &pattern[..length]).is_err() {
+                    break;
+                }
+            }
+        }
+        self.write_next(id);
+    }
+
+    fn write_next(&mut self, id: TaskId) {
+        let task = self.tasks.get(id);
+        let Work::WriteSame {
+            offset,
+            left,
+            durable,
+            ..
+        } = task.work
+        else {
+            return;
+        };
+        let bytes = left.min(STRIDE);
+        // The same chunk as often as it takes.
+        let mut buffers = self.spare_buffers.pop().unwrap_or_default();
+        if let (Some(port), Some(&chunk)) = (self.port_of(id), self.tasks.get(id).chunks.first())
+            && let Some(pool) = &self.ports[port]
+        {
+            let mut rest = bytes as usize;
+            while rest > 0 {
+                let length = rest.min(CHUNK);
+                buffers.extend(pool.staging.slice(chunk, length));
+                rest -= length;
+            }
+        }
+        self.submit(
+            id,
+            Operation::Write {
+                offset,
+                buffers,
+                durable,
+            },
+        );
+    }
+
+    /// Gets windows out of the way of the next range that will be discarded or zeroed.
+    fn revoke_next(&mut self, id: TaskId) {
+        let task = self.tasks.get(id);
+        let range = match &task.work {
+            Work::WriteSame { offset, left, .. } => Some((*offset, *left)),
+            Work::Unmap(ranges) => ranges.front().copied(),
+            _ => None,
+        };
+        let Some((offset, length)) = range else {
+            return self.end_block(id, Ok(()));
+        };
+        let Some(device) = task.device.clone() else {
+            return;
+        };
+        task.phase = Phase::Revocation;
+        let home = self.address.clone();
+        device.revoke(offset, length, move |range| {
+            home.send(super::messages::ShardMessage::Revoked(id, range));
+        });
+    }
+
+    pub(super) fn windows_revoked(&mut self, id: TaskId, range: Option<RevokedRange>) {
+        let task = self.tasks.get(id);
+        if task.phase != Phase::Revocation {
+            return;
+        }
+        task.revoked = range;
+        task.phase = Phase::Running;
+        let slot = usize::from(task.connection);
+        if task.aborted || self.is_closing(slot) {
+            self.retire(id);
+            return self.finish_close(slot);
+        }
+        self.count(id, |counters| &counters.discards, 1);
+        let task = self.tasks.get(id);
+        let operation = match &task.work {
+            &Work::WriteSame {
+                offset,
+                left,
+                unmap,
+                durable,
+                ..
+            } => {
+                let zeroes = task
+                    .device
+                    .as_ref()
+                    .is_some_and(|device| device.backend.properties().discard_zeroes);
+                if unmap && zeroes && !durable {
+                    Operation::Discard {
+                        offset,
+                        length: left,
+                    }
+                } else {
+                    Operation::WriteZeroes {
+                        offset,
+                        length: left,
+                        durable,
+                    }
+                }
+            }
+            Work::Unmap(ranges) => match ranges.front() {
+                Some(&(offset, length)) => Operation::Discard { offset, length },
+                None => return self.end_block(id, Ok(())),
+            },
+            _ => return,
+        };
+        self.submit(id, operation);
+    }
+
+    fn submit(&mut self, id: TaskId, operation: Operation) {
+        let task = self.tasks.get(id);
+        let Some(device) = &task.device else {
+            return;
+        };
+        task.phase = Phase::Backend;
+        self.io
+            .submit(&device.backend, operation, Token(u64::from(id.0)));
+    }
+
+    pub(super) fn backend_done(&mut self, done: Done) {
+        if let Operation::Read { mut buffers, .. } | Operation::Write { mut buffers, .. } =
+            done.operation
+        {
+            buffers.clear();
+            if self.spare_buffers.len() < 256 {
+                self.spare_buffers.push(buffers);
+            }
+        }
+        let id = TaskId(done.token.0 as u32);
+        let task = self.tasks.get(id);
+        let slot = usize::from(task.connection);
+        task.phase = Phase::Running;
+        task.revoked = None;
+        if task.aborted || self.is_closing(slot) {
+            self.retire(id);
+            return self.finish_close(slot);
+        }
+        if let Err(error) = done.result {
+            tracing::warn!(device = %self.device_name(id), %error, "backing store error");
+            let write = self.is_write(id);
+            return self.end_block(id, Err(fault(error, write)));
+        }
+        self.backend_succeeded(id);
+    }
+
+    fn backend_succeeded(&mut self, id: TaskId) {
+        let task = self.tasks.get(id);
+        match &mut task.work {
+            Work::Read { .. } => {
+                let bytes = task.transferred;
+                self.list_local(id, bytes);
+                self.tasks.get(id).cursor = Cursor {
+                    left: bytes,
+                    ..Cursor::default()
+                };
+                self.end_block(id, Ok(()));
+            }
+            Work::VerifyMedium { offset, left } => {
+                let step = (*left).min(STRIDE);
+                *offset += step;
+                *left -= step;
+                if *left == 0 {
+                    self.end_block(id, Ok(()));
+                } else {
+                    self.read_medium(id);
+                }
+            }
+            Work::VerifyData { length, .. } => {
+                let bytes = u64::from(*length);
+                let result = self.compare(id, bytes);
+                self.end_block(id, result);
+            }
+            Work::WriteSame {
+                offset,
+                left,
+                zeros: false,
+                ..
+            } => {
+                let step = (*left).min(STRIDE);
+                *offset += step;
+                *left -= step;
+                if *left == 0 {
+                    self.end_block(id, Ok(()));
+                } else {
+                    self.write_next(id);
+                }
+            }
+            Work::Unmap(ranges) => {
+                ranges.pop_front();
+                self.revoke_next(id);
+            }
+            _ => self.end_block(id, Ok(())),
+        }
+    }
+
+    fn compare(&mut self, id: TaskId, bytes: u64) -> Result<(), BlockFault> {
+        let theirs = self.data_out_bytes(id, bytes);
+        let skip = if self.tasks.get(id).immediate.is_some() {
+            0
+        } else {
+            crate::staging::StagingPool::chunks_for(bytes as usize)
+        };
+        let ours = concat(&self.staged_slices(id, bytes, skip));
+        match theirs.iter().zip(&ours).position(|(a, b)| a != b) {
+            Some(offset) => Err(BlockFault::Miscompare {
+                offset: offset as u64,
+            }),
+            None if theirs.len() == ours.len() => Ok(()),
+            None => Err(BlockFault::TransferFailed),
+        }
+    }
+
+    /// Ends a block operation, and goes on to its response.
+    pub(super) fn end_block(&mut self, id: TaskId, result: Result<(), BlockFault>) {
+        if result.is_err() {
+            self.count(id, |counters| &counters.errors, 1);
+        }
+        let task = self.tasks.get(id);
+        let keeps_data = result.is_ok() && matches!(task.work, Work::Read { .. });
+        let slot = usize::from(task.connection);
+        if let Some(Some(connection)) = self.connections.get_mut(slot)
+            && let Some((unit, op)) = &task.command
+        {
+            let response = connection.scsi.complete(*unit, op, result);
+            task.ending = Ending::Scsi(response);
+        }
+        if !keeps_data {
+            if matches!(task.work, Work::Read { .. }) {
+                task.transferred = 0;
+            }
+            task.cursor.left = 0;
+            task.lease = None;
+            task.local.clear();
+            self.release_chunks(id);
+        }
+        self.transmit(id);
+    }
+
+    /// Lists the task's staged chunks as local memory of `bytes` bytes.
+    fn list_local(&mut self, id: TaskId, bytes: u64) {
+        let Some(port) = self.port_of(id) else {
+            return;
+        };
+        let task = self.tasks.get(id);
+        task.local.clear();
+        let Some(pool) = &self.ports[port] else {
+            return;
+        };
+        let mut left = bytes as usize;
+        for &chunk in &task.chunks {
+            let length = left.min(CHUNK);
+            if length == 0 {
+                break;
+            }
+            task.local.extend(pool.staging.sge(chunk, 0, length));
+            left -= length;
+        }
+    }
+
+    /// `bytes` of the task's staged memory, without the first `skip` chunks.
+    fn staged_slices(&mut self, id: TaskId, bytes: u64, skip: usize) -> Vec<Slice> {
+        let mut buffers = self.spare_buffers.pop().unwrap_or_default();
+        if let Some(port) = self.port_of(id)
+            && let Some(pool) = &self.ports[port]
+        {
+            let chunks = self.tasks.get(id).chunks.get(skip..).unwrap_or(&[]);
+            pool.staging.slices(chunks, bytes as usize, &mut buffers);
+        }
+        buffers
+    }
+
+    /// The initiator's data, wherever it is.
+    fn data_out(&mut self, id: TaskId, bytes: u64) -> Vec<Slice> {
+        let task = self.tasks.get(id);
+        let (Some(range), Some(receive)) = (task.immediate.clone(), task.receive_slot) else {
+            return self.staged_slices(id, bytes, 0);
+        };
+        let slot = usize::from(task.connection);
+        let mut buffers = self.spare_buffers.pop().unwrap_or_default();
+        if let Some(Some(connection)) = self.connections.get(slot) {
+            let length = range.len().min(bytes as usize);
+            buffers.extend(
+                connection
+                    .buffers
+                    .receive
+                    .slice(receive as usize, range.start, length),
+            );
+        }
+        buffers
+    }
+
+    fn data_out_bytes(&mut self, id: TaskId, bytes: u64) -> Vec<u8> {
+        let mut buffers = self.data_out(id, bytes);
+        let data = concat(&buffers);
+        buffers.clear();
+        self.spare_buffers.push(buffers);
+        data
+    }
+
+    fn copy_reply(&mut self, id: TaskId) {
+        let task = self.tasks.get(id);
+        let Work::Reply(data) = std::mem::take(&mut task.work) else {
+            return;
+        };
+        let bytes = data.len() as u64;
+        let mut rest = &data[..];
+        let mut slices = self.staged_slices(id, bytes, 0);
+        for slice in slices.drain(..) {
+            let (now, later) = rest.split_at(slice.len().min(rest.len()));
+            // Staging memory is ours and writable.
+            let _ = slice.write(0, now);
+            rest = later;
+        }
+        self.spare_buffers.push(slices);
+        self.list_local(id, bytes);
+        self.tasks.get(id).cursor = Cursor {
+            left: bytes,
+            ..Cursor::default()
+        };
+    }
+
+    /// Gives staging memory back, to whoever waits for it.
+    pub(super) fn release_chunks(&mut self, id: TaskId) {
+        let Some(port) = self.port_of(id) else {
+            return;
+        };
+        let task = self.tasks.get(id);
+        if task.chunks.is_empty() {
+            return;
+        }
+        if let Some(pool) = &mut self.ports[port] {
+            pool.staging.give_back(&mut task.chunks);
+            self.staging_freed |= 1 << port;
+        }
+    }
+
+    fn port_of(&mut self, id: TaskId) -> Option<usize> {
+        let slot = usize::from(self.tasks.get(id).connection);
+        Some(self.connections.get(slot)?.as_deref()?.port)
+    }
+
+    fn block_size(&mut self, id: TaskId) -> u64 {
+        self.tasks
+            .get(id)
+            .device
+            .as_ref()
+            .map_or(512, |device| u64::from(device.unit.block_size()))
+    }
+
+    fn is_write(&mut self, id: TaskId) -> bool {
+        !matches!(
+            self.tasks.get(id).work,
+            Work::Read { .. } | Work::VerifyMedium { .. } | Work::VerifyData { .. }
+        )
+    }
+
+    fn device_name(&mut self, id: TaskId) -> String {
+        let device = self.tasks.get(id).device.as_ref();
+        device.map_or_else(String::new, |device| device.name.clone())
+    }
+
+    fn count(
+        &mut self,
+        id: TaskId,
+        counter: impl Fn(&Counters) -> &std::sync::atomic::AtomicU64,
+        by: u64,
+    ) {
+        let shard = usize::from(self.id);
+        if let Some(device) = &self.tasks.get(id).device {
+            Counters::add(counter(&device.counters[shard]), by);
+        }
+    }
+}
+
+fn concat(slices: &[Slice]) -> Vec<u8> {
+    let mut data = Vec::with_capacity(slices.iter().map(Slice::len).sum());
+    for slice in slices {
+        data.append(&mut slice.to_vec());
+    }
+    data
+}
