@@ -12,7 +12,7 @@ pub struct BlockRange {
 }
 
 impl BlockRange {
-    /// The range if all of it lies below `capacity`. Its first block has to exist even if it is empty (SBC-3 4.5).
+    /// The range if all of it lies below `capacity`. Its first block has to exist even if it is empty (SBC-3).
     pub fn within(lba: u64, blocks: u64, capacity: u64) -> Option<Self> {
         (lba < capacity && blocks <= capacity - lba).then_some(Self { lba, blocks })
     }

@@ -1,11 +1,11 @@
 //! Names that an initiator goes by, for [`access`](crate::access) patterns.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 /// The names of an SRP initiator: its 16-byte port identifier as `0x` and 32 hexadecimal digits, the GUID half of that as
 /// 16 digits, and its IP address if it has one.
 ///
-/// The GUID is the second half: that is how SRP revision 16a lays out the identifier (SRP r16a B.4).
+/// The GUID is the second half: that is how SRP revision 16a lays out the identifier (SRP r16a annex B).
 pub fn srp_initiator(port_identifier: [u8; 16], address: Option<IpAddr>) -> Vec<String> {
     let identifier = u128::from_be_bytes(port_identifier);
     let guid = identifier as u64;

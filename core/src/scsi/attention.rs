@@ -99,7 +99,7 @@ impl Nexus {
 }
 
 impl Seen {
-    /// Resets go before the rest (SAM-5 5.14.5). They say that mode parameters have their defaults, but not that the
+    /// Resets go before the rest (SAM-5 5.14). They say that mode parameters have their defaults, but not that the
     /// capacity is what it was.
     fn next(&mut self, now: EventCounts) -> Option<SenseCode> {
         let counts = &mut self.counts;

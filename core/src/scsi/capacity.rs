@@ -1,4 +1,4 @@
-//! READ CAPACITY (SBC-3 5.15, 5.16).
+//! READ CAPACITY (SBC-3).
 
 use super::cdb::Cdb;
 use super::plan::{Context, Planned};

@@ -76,7 +76,7 @@ fn plan_for_unit(
     )
 }
 
-/// Well-known and incorrect logical units (SPC-4 8.2, SAM-5 5.11).
+/// Well-known and incorrect logical units (SPC-4, SAM-5).
 fn plan_without_unit(
     session: &ScsiSession,
     slots: &[Slot],

@@ -1,4 +1,4 @@
-//! INQUIRY (SPC-4 6.4).
+//! INQUIRY (SPC-4).
 
 use super::cdb::Cdb;
 use super::lun::Lun;
@@ -75,7 +75,7 @@ impl Request {
     }
 }
 
-/// Standard INQUIRY data (SPC-4 6.4.2).
+/// Standard INQUIRY data (SPC-4).
 fn standard(device: u8, names: (&[u8; 8], &[u8; 16], &[u8; 4]), port: &TargetPort) -> Vec<u8> {
     let mut data = vec![0; LENGTH];
     data[0] = device;
@@ -91,7 +91,7 @@ fn standard(device: u8, names: (&[u8; 8], &[u8; 16], &[u8; 4]), port: &TargetPor
     data[8..16].copy_from_slice(names.0);
     data[16..32].copy_from_slice(names.1);
     data[32..36].copy_from_slice(names.2);
-    // SAM-5, the transport, SPC-4, SBC-3 (SPC-4 table 144).
+    // SAM-5, the transport, SPC-4, SBC-3 (SPC-4).
     let versions = [0x00a0, port.name.version_descriptor(), 0x0460, 0x04c0];
     for (descriptor, version) in data[58..74].chunks_exact_mut(2).zip(versions) {
         descriptor.copy_from_slice(&u16::to_be_bytes(version));

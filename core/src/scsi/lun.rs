@@ -11,7 +11,7 @@ pub enum Lun {
     Unknown,
 }
 
-/// The REPORT LUNS well-known logical unit (SPC-4 8.2).
+/// The REPORT LUNS well-known logical unit (SPC-4).
 pub(crate) const REPORT_LUNS_ADDRESS: [u8; 8] = [0xc1, 0x01, 0, 0, 0, 0, 0, 0];
 
 impl Lun {
@@ -24,12 +24,12 @@ impl Lun {
         let single_level = rest == [0; 4];
         let short = single_level && third == 0 && fourth == 0;
         match first >> 6 {
-            // Peripheral device addressing (SAM-5 4.7.7.2), bus 0.
+            // Peripheral device addressing (SAM-5 4.7), bus 0.
             0 if short && first == 0 => Self::Unit(second.into()),
-            // Flat space addressing (SAM-5 4.7.7.3).
+            // Flat space addressing (SAM-5 4.7).
             1 if short => Self::Unit(u32::from(first & 0x3f) << 8 | u32::from(second)),
             3 if lun == REPORT_LUNS_ADDRESS => Self::ReportLuns,
-            // Extended flat space addressing (SAM-5 4.7.7.5.4): length 01b, method 2h.
+            // Extended flat space addressing (SAM-5 4.7): length 01b, method 2h.
             3 if single_level && first == 0xd2 => {
                 Self::Unit(u32::from_be_bytes([0, second, third, fourth]))
             }

@@ -1,4 +1,4 @@
-//! REPORT LUNS (SPC-4 6.33).
+//! REPORT LUNS (SPC-4).
 
 use super::cdb::Cdb;
 use super::channel::Slot;
@@ -14,7 +14,7 @@ pub(crate) fn report_luns(context: &Context<'_>, cdb: &Cdb) -> Planned {
 
 /// REPORT LUNS anywhere.
 pub(crate) fn report(slots: &[Slot], cdb: &Cdb) -> Planned {
-    // SELECT REPORT: units, well-known units, or both (SPC-4 table 268).
+    // SELECT REPORT: units, well-known units, or both (SPC-4).
     let (units, well_known) = match cdb.byte(2) {
         0 => (true, false),
         1 => (false, true),
@@ -34,7 +34,7 @@ pub(crate) fn report(slots: &[Slot], cdb: &Cdb) -> Planned {
     }
     let length = (data.len() - 8) as u32;
     data[..4].copy_from_slice(&length.to_be_bytes());
-    // Who asks needs not be told that the answer has changed (SPC-4 6.33.1).
+    // Who asks needs not be told that the answer has changed (SPC-4).
     slots.iter().for_each(|slot| slot.nexus.luns_seen());
     Ok(Plan::Respond(Response::with_data(data, allocation_length)))
 }

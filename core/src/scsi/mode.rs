@@ -1,4 +1,4 @@
-//! MODE SENSE and MODE SELECT (SPC-4 6.12 to 6.15).
+//! MODE SENSE and MODE SELECT (SPC-4).
 
 mod pages;
 mod select;
@@ -11,7 +11,7 @@ use pages::{PAGES, Values};
 
 pub(crate) use select::selected;
 
-/// The six-byte and ten-byte commands have headers of different form (SPC-4 7.5.5).
+/// The six-byte and ten-byte commands have headers of different form (SPC-4 7.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeaderForm {
     Six,
@@ -87,7 +87,7 @@ fn select(
     context.fetch(list, length)
 }
 
-/// Mode parameter block descriptors (SBC-3 6.4.2).
+/// Mode parameter block descriptors (SBC-3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Descriptor {
     None,
@@ -131,7 +131,7 @@ fn sense(
     Ok(data)
 }
 
-/// The pages that a page code and a subpage code ask for (SPC-4 table 185). There are no subpages here.
+/// The pages that a page code and a subpage code ask for (SPC-4). There are no subpages here.
 fn sense_pages(code: u8, subpage: u8, values: Values) -> Result<Vec<u8>, Sense> {
     if !matches!(subpage, 0x00 | 0xff) {
         return Err(Sense::cdb_byte(3));
@@ -153,7 +153,7 @@ fn header(
     descriptor_length: usize,
     pages_length: usize,
 ) -> Vec<u8> {
-    // WP, DPOFUA (SBC-3 6.4.1).
+    // WP, DPOFUA (SBC-3).
     let protected = unit.model().read_only || unit.modes().has(Modes::WRITE_PROTECT);
     let specific = 0x10 | if protected { 0x80 } else { 0 };
     // The lengths are far below 256, and do not count their own field.

@@ -117,7 +117,7 @@ impl Identity {
     }
 }
 
-/// An NAA name (SPC-4 7.8.6.6): 8 bytes, or 16 for an IEEE registered extended one.
+/// An NAA name (SPC-4 7.8): 8 bytes, or 16 for an IEEE registered extended one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Naa {
     bytes: [u8; 16],

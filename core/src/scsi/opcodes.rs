@@ -26,7 +26,7 @@ pub(crate) struct Row {
     pub(crate) opcode: u8,
     /// For an operation code that has them.
     pub(crate) service_action: Option<u8>,
-    /// The CDB USAGE DATA of REPORT SUPPORTED OPERATION CODES (SPC-4 6.35.3): after the operation code, a one for each bit
+    /// The CDB USAGE DATA of REPORT SUPPORTED OPERATION CODES (SPC-4): after the operation code, a one for each bit
     /// that is looked at. As long as the CDB.
     pub(crate) usage: &'static [u8],
     pub(crate) flags: Flags,
@@ -43,7 +43,7 @@ pub(crate) struct Flags(u8);
 
 impl Flags {
     const NONE: Self = Self(0);
-    /// Also while a unit attention condition is pending (SAM-5 5.14.1).
+    /// Also while a unit attention condition is pending (SAM-5 5.14).
     pub(crate) const ANY_TIME: Self = Self(1);
     /// Not if the unit is write protected.
     pub(crate) const WRITES: Self = Self(2);

@@ -25,7 +25,7 @@ pub struct Command<'a> {
     pub data_in_length: u64,
 }
 
-/// SAM-5 8.6.
+/// Task attribute (SAM-5 8.6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TaskAttribute {
     /// In any order.
@@ -119,7 +119,7 @@ impl Context<'_> {
         }))
     }
 
-    /// Asks for a parameter list. An initiator that has less than its CDB says is told so at once (SPC-4 4.3.5.6: what
+    /// Asks for a parameter list. An initiator that has less than its CDB says is told so at once (SPC-4: what
     /// is missing would cut the list).
     pub(crate) fn fetch(&self, list: ParameterList, length: u32) -> Planned {
         if u64::from(length) > self.command.data_out_length {

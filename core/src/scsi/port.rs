@@ -3,7 +3,7 @@
 /// What initiators are told about a target port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetPort {
-    /// Number of the port in the target, from 1 on (SAM-5 4.5.5.2).
+    /// Number of the port in the target, from 1 on (SAM-5).
     pub relative_identifier: u16,
     /// Number of the port's group.
     pub group: u16,
@@ -26,7 +26,7 @@ pub enum PortName {
 }
 
 impl PortName {
-    /// SPC-4 table 446.
+    /// PROTOCOL IDENTIFIER (SPC-4).
     pub(crate) fn protocol(&self) -> u8 {
         match self {
             Self::Srp(_) => 0x4,
@@ -34,7 +34,7 @@ impl PortName {
         }
     }
 
-    /// What INQUIRY calls the transport standard (SPC-4 table 144).
+    /// What INQUIRY calls the transport standard (SPC-4).
     pub(crate) fn version_descriptor(&self) -> u16 {
         match self {
             Self::Srp(_) => 0x0940,

@@ -5,12 +5,12 @@ use super::plan::{Context, Planned};
 use super::sense::Sense;
 use crate::block::BlockOp;
 
-/// TEST UNIT READY (SPC-4 6.47).
+/// TEST UNIT READY (SPC-4).
 pub(crate) fn test_unit_ready(context: &Context<'_>, _: &Cdb) -> Planned {
     context.good()
 }
 
-/// START STOP UNIT (SBC-3 5.19).
+/// START STOP UNIT (SBC-3).
 ///
 /// Other initiators may use the disk, so none of them can stop it; what was written is made durable nevertheless.
 pub(crate) fn start_stop_unit(context: &Context<'_>, cdb: &Cdb) -> Planned {
@@ -30,7 +30,7 @@ pub(crate) fn start_stop_unit(context: &Context<'_>, cdb: &Cdb) -> Planned {
     }
 }
 
-/// PREVENT ALLOW MEDIUM REMOVAL (SPC-4 6.20).
+/// PREVENT ALLOW MEDIUM REMOVAL (SPC-4).
 pub(crate) fn prevent_allow(context: &Context<'_>, cdb: &Cdb) -> Planned {
     // PREVENT values 2 and 3 are obsolete.
     if cdb.bit(4, 1) {

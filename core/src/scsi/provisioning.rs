@@ -1,4 +1,4 @@
-//! UNMAP and WRITE SAME (SBC-3 5.28, 5.38, 5.39).
+//! UNMAP and WRITE SAME (SBC-3).
 
 use super::cdb::Cdb;
 use super::plan::{BlockCommand, Context, ParameterList, PendingParameters, Plan, Planned};
@@ -63,7 +63,7 @@ pub(crate) fn unmap(context: &Context<'_>, cdb: &Cdb) -> Planned {
 const HEADER: usize = 8;
 const DESCRIPTOR: usize = 16;
 
-/// UNMAP with its parameter list (SBC-3 5.28.2). A descriptor that was cut is ignored.
+/// UNMAP with its parameter list (SBC-3). A descriptor that was cut is ignored.
 pub(crate) fn unmap_list(pending: &PendingParameters, data: &[u8]) -> Planned {
     let unit = &*pending.nexus.unit;
     let header: &[u8; HEADER] = data.first_chunk().ok_or(codes::PARAMETER_LIST_LENGTH)?;

@@ -1,71 +1,71 @@
-//! Commands that read, write, verify and flush blocks (SBC-3 5).
+//! Commands that read, write, verify and flush blocks (SBC-3).
 
 use super::cdb::Cdb;
 use super::plan::{Context, Planned};
 use super::sense::{Sense, codes};
 use crate::block::{BlockOp, BlockRange};
 
-/// READ (6), SBC-3 5.7.
+/// READ (6), SBC-3.
 pub(crate) fn read6(context: &Context<'_>, cdb: &Cdb) -> Planned {
     transfer(context, cdb, &SIX, BlockOp::Read)
 }
 
-/// READ (10), SBC-3 5.8.
+/// READ (10), SBC-3.
 pub(crate) fn read10(context: &Context<'_>, cdb: &Cdb) -> Planned {
     transfer(context, cdb, &TEN, BlockOp::Read)
 }
 
-/// READ (12), SBC-3 5.9.
+/// READ (12), SBC-3.
 pub(crate) fn read12(context: &Context<'_>, cdb: &Cdb) -> Planned {
     transfer(context, cdb, &TWELVE, BlockOp::Read)
 }
 
-/// READ (16), SBC-3 5.10.
+/// READ (16), SBC-3.
 pub(crate) fn read16(context: &Context<'_>, cdb: &Cdb) -> Planned {
     transfer(context, cdb, &SIXTEEN, BlockOp::Read)
 }
 
-/// WRITE (6), SBC-3 5.29.
+/// WRITE (6), SBC-3.
 pub(crate) fn write6(context: &Context<'_>, cdb: &Cdb) -> Planned {
     transfer(context, cdb, &SIX, BlockOp::Write)
 }
 
-/// WRITE (10), SBC-3 5.30.
+/// WRITE (10), SBC-3.
 pub(crate) fn write10(context: &Context<'_>, cdb: &Cdb) -> Planned {
     transfer(context, cdb, &TEN, BlockOp::Write)
 }
 
-/// WRITE (12), SBC-3 5.31.
+/// WRITE (12), SBC-3.
 pub(crate) fn write12(context: &Context<'_>, cdb: &Cdb) -> Planned {
     transfer(context, cdb, &TWELVE, BlockOp::Write)
 }
 
-/// WRITE (16), SBC-3 5.32.
+/// WRITE (16), SBC-3.
 pub(crate) fn write16(context: &Context<'_>, cdb: &Cdb) -> Planned {
     transfer(context, cdb, &SIXTEEN, BlockOp::Write)
 }
 
-/// VERIFY (10), SBC-3 5.24.
+/// VERIFY (10), SBC-3.
 pub(crate) fn verify10(context: &Context<'_>, cdb: &Cdb) -> Planned {
     verify(context, cdb, &TEN)
 }
 
-/// VERIFY (12), SBC-3 5.25.
+/// VERIFY (12), SBC-3.
 pub(crate) fn verify12(context: &Context<'_>, cdb: &Cdb) -> Planned {
     verify(context, cdb, &TWELVE)
 }
 
-/// VERIFY (16), SBC-3 5.26.
+/// VERIFY (16), SBC-3.
 pub(crate) fn verify16(context: &Context<'_>, cdb: &Cdb) -> Planned {
     verify(context, cdb, &SIXTEEN)
 }
 
-/// SYNCHRONIZE CACHE (10), SBC-3 5.20.
+/// SYNCHRONIZE CACHE (10), SBC-3.
 pub(crate) fn synchronize10(context: &Context<'_>, cdb: &Cdb) -> Planned {
     synchronize(context, cdb, &TEN)
 }
 
-/// SYNCHRONIZE CACHE (16), SBC-3 5.21.
+/// SYNCHRONIZE CACHE (16), SBC-3.
 pub(crate) fn synchronize16(context: &Context<'_>, cdb: &Cdb) -> Planned {
     synchronize(context, cdb, &SIXTEEN)
 }
@@ -82,7 +82,7 @@ pub(crate) struct Form {
 
 const SIX: Form = Form {
     lba: |cdb| (cdb.u24(1) & 0x1f_ffff).into(),
-    // Zero means 256 (SBC-3 5.7).
+    // Zero means 256 (SBC-3).
     blocks: |cdb| match cdb.byte(4) {
         0 => 256,
         blocks => blocks.into(),
@@ -115,7 +115,7 @@ pub(crate) fn range(context: &Context<'_>, cdb: &Cdb, form: &Form) -> Result<Blo
         .ok_or(codes::LBA_OUT_OF_RANGE.into())
 }
 
-/// RDPROTECT, WRPROTECT and VRPROTECT: the medium has no protection information (SBC-3 table 65).
+/// RDPROTECT, WRPROTECT and VRPROTECT: the medium has no protection information (SBC-3).
 pub(crate) fn check_protect(cdb: &Cdb) -> Result<(), Sense> {
     if cdb.byte(1) & 0xe0 == 0 {
         Ok(())
@@ -146,7 +146,7 @@ fn transfer(
     context.block(op, fua || durable, dpo)
 }
 
-/// MAXIMUM TRANSFER LENGTH of the block limits VPD page (SBC-3 6.5.3).
+/// MAXIMUM TRANSFER LENGTH of the block limits VPD page (SBC-3).
 fn check_length(context: &Context<'_>, range: BlockRange, form: &Form) -> Result<(), Sense> {
     let limit = context.unit.model().limits.max_transfer_blocks;
     if limit != 0 && range.blocks > limit.into() {
@@ -157,7 +157,7 @@ fn check_length(context: &Context<'_>, range: BlockRange, form: &Form) -> Result
 
 fn verify(context: &Context<'_>, cdb: &Cdb, form: &Form) -> Planned {
     check_protect(cdb)?;
-    // BYTCHK (SBC-3 table 108): 1 compares with data from the initiator, 2 and 3 are not supported.
+    // BYTCHK (SBC-3): 1 compares with data from the initiator, 2 and 3 are not supported.
     let compare = match cdb.byte(1) >> 1 & 0x03 {
         0 => false,
         1 => true,

@@ -1,4 +1,4 @@
-//! REPORT SUPPORTED OPERATION CODES and TASK MANAGEMENT FUNCTIONS (SPC-4 6.35, 6.36).
+//! REPORT SUPPORTED OPERATION CODES and TASK MANAGEMENT FUNCTIONS (SPC-4).
 
 use super::cdb::Cdb;
 use super::model::DiskModel;
@@ -19,7 +19,7 @@ pub(crate) fn operation_codes(context: &Context<'_>, cdb: &Cdb) -> Planned {
     };
     let has_actions = rows().any(|row| row.service_action.is_some());
     let with_action = || rows().find(|row| row.service_action.map(u16::from) == Some(action));
-    // REPORTING OPTIONS (SPC-4 table 273).
+    // REPORTING OPTIONS (SPC-4).
     let row = match cdb.byte(2) & 0x07 {
         0 => return context.data(all(model, timeouts), cdb.u32(6)),
         // By operation code alone, by service action too, or by whichever it has.
@@ -35,7 +35,7 @@ pub(crate) fn operation_codes(context: &Context<'_>, cdb: &Cdb) -> Planned {
     context.data(one(row, model, timeouts), cdb.u32(6))
 }
 
-/// The all_commands format (SPC-4 6.35.2).
+/// The all_commands format (SPC-4).
 fn all(model: &DiskModel, timeouts: bool) -> Vec<u8> {
     let mut data = vec![0; 4];
     for row in ROWS.iter().filter(|row| row.available(model)) {
@@ -52,7 +52,7 @@ fn all(model: &DiskModel, timeouts: bool) -> Vec<u8> {
     data
 }
 
-/// The one_command format (SPC-4 6.35.3).
+/// The one_command format (SPC-4).
 fn one(row: Option<&Row>, model: &DiskModel, timeouts: bool) -> Vec<u8> {
     // SUPPORT: 1 is "not supported", 3 is "as the standard says".
     let Some(row) = row else {
@@ -66,7 +66,7 @@ fn one(row: Option<&Row>, model: &DiskModel, timeouts: bool) -> Vec<u8> {
     data
 }
 
-/// SPC-4 6.35.4. There is no nominal time; what is recommended is what the disk was configured for.
+/// The command timeouts descriptor (SPC-4). There is no nominal time; what is recommended is what the disk was configured for.
 fn timeouts_descriptor(row: &Row, model: &DiskModel) -> [u8; 12] {
     let [a, b, c, d] = row.timeout(model).to_be_bytes();
     [0, 0x0a, 0, 0, 0, 0, 0, 0, a, b, c, d]

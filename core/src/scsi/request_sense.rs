@@ -1,4 +1,4 @@
-//! REQUEST SENSE (SPC-4 6.39).
+//! REQUEST SENSE (SPC-4).
 
 use super::cdb::Cdb;
 use super::lun::Lun;

@@ -3,7 +3,7 @@
 use super::sense::Sense;
 use super::unit::LogicalUnit;
 
-/// SAM-5 5.3.1.
+/// How a command ended (SAM-5 5.3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Status {

@@ -1,6 +1,6 @@
 //! Sense data (SPC-4 4.5).
 
-/// What kind of trouble it is (SPC-4 table 48).
+/// What kind of trouble it is (SPC-4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum SenseKey {
@@ -24,7 +24,7 @@ pub enum SenseKey {
     Miscompare = 0xe,
 }
 
-/// A sense key with an additional sense code and qualifier (SPC-4 annex F).
+/// A sense key with an additional sense code and qualifier (SPC-4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SenseCode {
     /// What kind of trouble.
@@ -103,10 +103,10 @@ impl FieldPointer {
 /// How sense data are laid out. Chosen by the D_SENSE bit of the control mode page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SenseFormat {
-    /// SPC-4 4.5.3.
+    /// 70h (SPC-4 4.5.3).
     #[default]
     Fixed,
-    /// SPC-4 4.5.2.
+    /// 72h (SPC-4 4.5.2).
     Descriptor,
 }
 

@@ -1,4 +1,4 @@
-//! Vital product data pages (SPC-4 7.8, SBC-3 6.5).
+//! Vital product data pages (SPC-4 7.8, SBC-3 vital product data parameters).
 
 use super::model::Limits;
 use super::port::{PortName, TargetPort};
@@ -45,12 +45,12 @@ fn serial_number(unit: &LogicalUnit, _: &TargetPort) -> Vec<u8> {
     unit.model().identity.serial.clone().into_bytes()
 }
 
-/// Code sets of designators (SPC-4 table 588).
+/// Code sets of designators (SPC-4).
 const BINARY: u8 = 1;
 const ASCII: u8 = 2;
 const UTF8: u8 = 3;
 
-/// Associations of designators (SPC-4 table 589), in their place.
+/// Associations of designators (SPC-4), in their place.
 const OF_UNIT: u8 = 0x00;
 const OF_PORT: u8 = 0x10;
 const OF_TARGET: u8 = 0x20;
@@ -68,12 +68,12 @@ fn device_identification(unit: &LogicalUnit, port: &TargetPort) -> Vec<u8> {
         page.extend(bytes);
     };
 
-    // T10 vendor ID based (SPC-4 7.8.6.4).
+    // T10 vendor ID based (SPC-4 7.8).
     let vendor = [&identity.vendor, identity.serial.as_bytes()].concat();
     designator(ASCII, OF_UNIT | 0x1, &vendor);
     designator(BINARY, OF_UNIT | 0x3, identity.naa.as_bytes());
     if let Some(uuid) = &identity.uuid {
-        // UUID (SPC-5 7.7.6.12): type 1, locally assigned.
+        // UUID (SPC-5): type 1, locally assigned.
         designator(
             BINARY,
             OF_UNIT | 0xa,
@@ -86,7 +86,7 @@ fn device_identification(unit: &LogicalUnit, port: &TargetPort) -> Vec<u8> {
     let [high, low] = port.group.to_be_bytes();
     designator(BINARY, OF_PORT | 0x5, &[0, 0, high, low]);
     match &port.name {
-        // EUI-64 based with identifier extension (SPC-4 7.8.6.5.4): what SRP target port identifiers are.
+        // EUI-64 based with identifier extension (SPC-4 7.8): what SRP target port identifiers are.
         PortName::Srp(identifier) => designator(BINARY, OF_PORT | 0x2, identifier),
         PortName::Iscsi {
             target,
@@ -103,7 +103,7 @@ fn device_identification(unit: &LogicalUnit, port: &TargetPort) -> Vec<u8> {
     page
 }
 
-/// SCSI name strings end with zero and are padded to four bytes (SPC-4 7.8.6.11). Their length field has one byte.
+/// SCSI name strings end with zero and are padded to four bytes (SPC-4 7.8). Their length field has one byte.
 fn padded(name: String) -> Vec<u8> {
     let mut bytes = name.into_bytes();
     bytes.truncate(251);
@@ -111,7 +111,7 @@ fn padded(name: String) -> Vec<u8> {
     bytes
 }
 
-/// SBC-3 6.5.3.
+/// Block limits (SBC-3).
 fn block_limits(unit: &LogicalUnit, _: &TargetPort) -> Vec<u8> {
     let model = unit.model();
     let Limits {
@@ -144,7 +144,7 @@ fn block_limits(unit: &LogicalUnit, _: &TargetPort) -> Vec<u8> {
     page
 }
 
-/// SBC-3 6.5.2.
+/// Block device characteristics (SBC-3).
 fn block_device_characteristics(unit: &LogicalUnit, _: &TargetPort) -> Vec<u8> {
     let mut page = vec![0; 0x3c];
     // MEDIUM ROTATION RATE: 1 is "does not rotate", 0 is "not reported".
@@ -152,7 +152,7 @@ fn block_device_characteristics(unit: &LogicalUnit, _: &TargetPort) -> Vec<u8> {
     page
 }
 
-/// SBC-3 6.5.4.
+/// Logical block provisioning (SBC-3).
 fn provisioning(unit: &LogicalUnit, _: &TargetPort) -> Vec<u8> {
     let model = unit.model();
     let zeroes = model

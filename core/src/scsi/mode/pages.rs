@@ -1,4 +1,4 @@
-//! Mode pages (SPC-4 7.5, SBC-3 6.4).
+//! Mode pages (SPC-4 7.5, SBC-3).
 
 use crate::scsi::unit::Modes;
 
@@ -23,19 +23,19 @@ pub(super) struct Page {
 
 /// Sorted by page code.
 pub(super) static PAGES: &[Page] = &[
-    // Read-write error recovery (SBC-3 6.4.7): nothing is recovered or reallocated here.
+    // Read-write error recovery (SBC-3): nothing is recovered or reallocated here.
     Page {
         code: 0x01,
         fixed: &[0; 10],
         parameters: &[],
     },
-    // Caching (SBC-3 6.4.5): WCE.
+    // Caching (SBC-3): WCE.
     Page {
         code: 0x08,
         fixed: &[0; 18],
         parameters: &[(2, 2, Modes::WRITE_CACHE)],
     },
-    // Control (SPC-4 7.5.8): QUEUE ALGORITHM MODIFIER 1 is "in any order", BUSY TIMEOUT PERIOD is unlimited.
+    // Control (SPC-4 7.5): QUEUE ALGORITHM MODIFIER 1 is "in any order", BUSY TIMEOUT PERIOD is unlimited.
     Page {
         code: 0x0a,
         fixed: &[0, 0x10, 0, 0, 0, 0, 0xff, 0xff, 0, 0],
@@ -44,7 +44,7 @@ pub(super) static PAGES: &[Page] = &[
             (4, 3, Modes::WRITE_PROTECT),
         ],
     },
-    // Informational exceptions control (SPC-4 7.5.11): DEXCPT, none is reported.
+    // Informational exceptions control (SPC-4 7.5): DEXCPT, none is reported.
     Page {
         code: 0x1c,
         fixed: &[0x08, 0, 0, 0, 0, 0, 0, 0, 0, 0],

@@ -1,4 +1,4 @@
-//! The parameter list of MODE SELECT (SPC-4 7.5.4).
+//! The parameter list of MODE SELECT (SPC-4 7.5).
 
 use super::HeaderForm;
 use super::pages::{PAGES, Values};
@@ -35,7 +35,7 @@ pub(crate) fn selected(pending: &PendingParameters, data: &[u8], form: HeaderFor
 /// Checks header and block descriptor, and returns where the pages start.
 fn skip_header(unit: &LogicalUnit, data: &[u8], form: HeaderForm) -> Result<usize, Sense> {
     let short = || Sense::from(codes::PARAMETER_LIST_LENGTH);
-    // MODE DATA LENGTH and DEVICE-SPECIFIC PARAMETER are reserved or ignored here (SPC-4 7.5.5, SBC-3 6.4.1).
+    // MODE DATA LENGTH and DEVICE-SPECIFIC PARAMETER are reserved or ignored here (SPC-4 7.5, SBC-3).
     let (medium_type_at, long, length, header) = match form {
         HeaderForm::Six => {
             let &[_, _, _, length] = data.first_chunk().ok_or_else(short)?;
@@ -67,7 +67,7 @@ fn skip_header(unit: &LogicalUnit, data: &[u8], form: HeaderForm) -> Result<usiz
     Ok(header + length)
 }
 
-/// A block descriptor may only say what is so already, or leave the number of blocks as it is (SBC-3 6.4.2).
+/// A block descriptor may only say what is so already, or leave the number of blocks as it is (SBC-3).
 fn check_descriptor(
     unit: &LogicalUnit,
     descriptor: &[u8],
