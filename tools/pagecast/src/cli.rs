@@ -1,0 +1,135 @@
+//! The command line itself.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use serde_json::{Value, json};
+
+/// The daemon answered, and said no.
+pub(crate) const EXIT_REFUSED: u8 = 1;
+/// There was no daemon, or no answer that made sense.
+pub(crate) const EXIT_UNREACHABLE: u8 = 3;
+
+/// Asks a running pagecastd about its devices, targets and sessions.
+#[derive(Debug, Parser)]
+#[command(name = "pagecast", version, max_term_width = 100)]
+#[command(after_help = "\
+Exit codes:
+  0  done
+  1  the daemon said no, for example because there is no device of that name
+  2  wrong command line
+  3  no daemon, or no answer from it
+
+Examples:
+  pagecast status
+  pagecast device show disk0
+  pagecast --json device show disk0 | jq .read_bytes_zero_copy
+  pagecast target show store        prints what to type on an initiator")]
+pub(crate) struct Cli {
+    /// The daemon's control socket
+    #[arg(
+        long,
+        value_name = "PATH",
+        global = true,
+        default_value = "/run/pagecast/control.sock"
+    )]
+    pub(crate) socket: PathBuf,
+
+    /// Print the result object of the call as JSON, for programs
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The daemon at a glance: what it serves, to how many, and what it warns about
+    Status,
+    /// What is served
+    #[command(subcommand)]
+    Device(Device),
+    /// What initiators log in to
+    #[command(subcommand)]
+    Target(Target),
+    /// Who is logged in
+    #[command(subcommand)]
+    Session(Session),
+    /// What the daemon as a whole uses and has done
+    Stats,
+    /// The control socket's protocol, JSON-RPC 2.0
+    #[command(subcommand)]
+    Rpc(Rpc),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Device {
+    /// All devices, one line each
+    List,
+    /// One device: size, zero-copy mode in force and why, queue depth, counters
+    Show {
+        /// The device's name
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Target {
+    /// All targets, one line each
+    List,
+    /// One target: names, portals, access groups, and the commands that log an initiator in
+    Show {
+        /// The target's name
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Session {
+    /// All sessions, one line each
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Rpc {
+    /// The methods that the daemon answers, with their parameters
+    Schema,
+}
+
+/// A call to the daemon.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// `noun.verb`.
+    pub(crate) method: &'static str,
+    pub(crate) params: Value,
+}
+
+impl Command {
+    pub(crate) fn request(&self) -> Request {
+        let none = json!({});
+        let (method, params) = match self {
+            Self::Status => ("status", none),
+            Self::Device(Device::List) => ("device.list", none),
+            Self::Device(Device::Show { name }) => ("device.show", json!({ "name": name })),
+            Self::Target(Target::List) => ("target.list", none),
+            Self::Target(Target::Show { name }) => ("target.show", json!({ "name": name })),
+            Self::Session(Session::List) => ("session.list", none),
+            Self::Stats => ("stats", none),
+            Self::Rpc(Rpc::Schema) => ("rpc.schema", none),
+        };
+        Request { method, params }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,121 @@
+//! One call over the control socket.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// How long the daemon may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of an answer, at most.
+const LONGEST_ANSWER: u64 = 256 << 20;
+
+/// Why there is no result.
+#[derive(Debug)]
+pub(crate) enum ClientError {
+    /// No daemon at the socket.
+    Connect { socket: PathBuf, cause: io::Error },
+    /// The connection broke, or timed out.
+    Broken(io::Error),
+    /// What came was no answer.
+    Nonsense(String),
+    /// The daemon said no, and why.
+    Refused(String),
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect { socket, cause } => {
+                let socket = socket.display();
+                match cause.kind() {
+                    io::ErrorKind::NotFound => write!(
+                        f,
+                        "there is no control socket {socket}; is pagecastd running? \
+                         Start it, or name its socket with --socket"
+                    ),
+                    io::ErrorKind::ConnectionRefused => write!(
+                        f,
+                        "nobody serves the control socket {socket}; pagecastd has ended without removing it: \
+                         start it again, or name another socket with --socket"
+                    ),
+                    io::ErrorKind::PermissionDenied => write!(
+                        f,
+                        "may not use the control socket {socket}; run this as root, \
+                         or as a member of the socket's group"
+                    ),
+                    _ => write!(
+                        f,
+                        "cannot connect to the control socket {socket}: {cause}; \
+                         name the socket of a running pagecastd with --socket"
+                    ),
+                }
+            }
+            Self::Broken(cause)
+                if matches!(
+                    cause.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                ) =>
+            {
+                write!(
+                    f,
+                    "pagecastd did not answer within {} seconds",
+                    TIMEOUT.as_secs()
+                )
+            }
+            Self::Broken(cause) => write!(f, "the connection to pagecastd broke: {cause}"),
+            Self::Nonsense(what) => write!(
+                f,
+                "pagecastd answered with {what}; are both of the same version?"
+            ),
+            Self::Refused(why) => f.write_str(why),
+        }
+    }
+}
+
+/// Calls a method and returns its result.
+pub(crate) fn call(socket: &Path, method: &str, params: &Value) -> Result<Value, ClientError> {
+    let mut stream = UnixStream::connect(socket).map_err(|cause| ClientError::Connect {
+        socket: socket.to_owned(),
+        cause,
+    })?;
+    stream
+        .set_read_timeout(Some(TIMEOUT))
+        .map_err(ClientError::Broken)?;
+    stream
+        .set_write_timeout(Some(TIMEOUT))
+        .map_err(ClientError::Broken)?;
+    let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+    // A daemon that turns us away answers without having read this: its answer counts, and not that this failed.
+    let sent = stream.write_all(format!("{request}\n").as_bytes());
+    let mut line = Vec::new();
+    let received = BufReader::new(stream.take(LONGEST_ANSWER)).read_until(b'\n', &mut line);
+    if line.is_empty() {
+        sent.and(received).map_err(ClientError::Broken)?;
+        return Err(ClientError::Broken(io::ErrorKind::UnexpectedEof.into()));
+    }
+    result_of(&line)
+}
+
+fn result_of(line: &[u8]) -> Result<Value, ClientError> {
+    let answer: Value = serde_json::from_slice(line)
+        .map_err(|error| ClientError::Nonsense(format!("something that is not JSON ({error})")))?;
+    let Value::Object(mut answer) = answer else {
+        return Err(ClientError::Nonsense(
+            "something that is not an object".to_owned(),
+        ));
+    };
+    match (answer.remove("result"), answer.remove("error")) {
+        (Some(result), None) => Ok(result),
+        (None, Some(error)) => Err(match error.get("message").and_then(Value::as_str) {
+            Some(message) => ClientError::Refused(message.to_owned()),
+            None => ClientError::Nonsense("an error without a message".to_owned()),
+        }),
+        _ => Err(ClientError::Nonsense(
+            "neither a result nor an error".to_owned(),
+        )),
+    }
+}
