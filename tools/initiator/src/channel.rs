@@ -155,6 +155,7 @@ impl Channel {
         self.adapter = Some(adapter);
         let private_data = match &self.options.private_data {
             Some(bytes) => bytes.clone(),
+            None if self.options.native => self.options.request.encode_native(),
             None => self.options.request.encode(),
         };
         manager.connect(
@@ -232,7 +233,7 @@ impl Channel {
                 break;
             }
         }
-        self.answer()?;
+        *progress |= self.answer()?;
         Ok(None)
     }
 
@@ -304,19 +305,19 @@ impl Channel {
         Ok(())
     }
 
-    /// Answers the target's requests. Answers cost no credit.
-    fn answer(&mut self) -> Result<(), InitiatorError> {
+    /// Answers the target's requests, and returns whether there was one. Answers cost no credit.
+    fn answer(&mut self) -> Result<bool, InitiatorError> {
         // SRP allows a target one unanswered request.
         if self.unanswered.len() > 1 {
             return Err(DecodeError::Inconsistent("the number of its unanswered requests").into());
         }
-        if self.options.answer_requests
-            && self.state == ChannelState::Up
-            && let Some(unit) = self.unanswered.pop()
-        {
-            self.transmit(&unit, 0)?;
+        if !self.options.answer_requests || self.state != ChannelState::Up {
+            return Ok(false);
         }
-        Ok(())
+        match self.unanswered.pop() {
+            Some(unit) => self.transmit(&unit, 0).map(|()| true),
+            None => Ok(false),
+        }
     }
 
     pub(crate) fn set_answer_requests(&mut self, answer: bool) {

@@ -16,7 +16,7 @@ const CRED_REQ: u8 = 0x81;
 const AER_REQ: u8 = 0x82;
 const IMMEDIATE_FLAG: u8 = 0x80;
 
-/// A login request, over RDMA/CM.
+/// A login request.
 #[derive(Clone, Copy, Debug)]
 pub struct LoginRequest {
     /// Comes back in the answer.
@@ -36,17 +36,33 @@ pub struct LoginRequest {
 }
 
 impl LoginRequest {
-    /// The 56 bytes for the connect request's private data.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut flags = u8::from(self.multichannel);
-        if self.immediate_offset.is_some() {
-            flags |= IMMEDIATE_FLAG;
+    fn flags(&self) -> u8 {
+        match self.immediate_offset {
+            Some(_) => IMMEDIATE_FLAG | u8::from(self.multichannel),
+            None => u8::from(self.multichannel),
         }
+    }
+
+    /// The 64 bytes for a connect request over the native InfiniBand CM: SRP_LOGIN_REQ itself.
+    pub fn encode_native(&self) -> Vec<u8> {
+        let mut bytes = vec![0; 64];
+        bytes[8..16].copy_from_slice(&self.tag.to_be_bytes());
+        bytes[16..20].copy_from_slice(&self.request_length.to_be_bytes());
+        bytes[24..26].copy_from_slice(&self.buffer_formats.to_be_bytes());
+        bytes[26] = self.flags();
+        bytes[28..30].copy_from_slice(&self.immediate_offset.unwrap_or(0).to_be_bytes());
+        bytes[32..48].copy_from_slice(&self.initiator_port);
+        bytes[48..64].copy_from_slice(&self.target_port);
+        bytes
+    }
+
+    /// The 56 bytes for a connect request over RDMA/CM.
+    pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(56);
         bytes.extend(self.tag.to_be_bytes());
         bytes.extend(self.buffer_formats.to_be_bytes());
         // The second is the type: SRP_LOGIN_REQ.
-        bytes.extend([flags, 0]);
+        bytes.extend([self.flags(), 0]);
         bytes.extend(self.request_length.to_be_bytes());
         bytes.extend(self.initiator_port);
         bytes.extend(self.target_port);

@@ -23,6 +23,12 @@ fn login() {
     expected.extend([0, 68, 0, 0, 0, 0, 0, 0]);
     assert_eq!(request.encode(), expected);
 
+    let mut native = vec![0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    native.extend([0, 0, 0x20, 0x44, 0, 0, 0, 0, 0, 6, 0x81, 0, 0, 68, 0, 0]);
+    native.extend([0xa1; 16]);
+    native.extend([0xb2; 16]);
+    assert_eq!(request.encode_native(), native);
+
     let mut reply = vec![0xc0, 0, 0, 0, 0, 0, 0, 128, 1, 2, 3, 4, 5, 6, 7, 8];
     reply.extend([0, 0, 0x20, 0x54, 0, 0, 0x20, 0x44, 0, 6, 0x81]);
     reply.resize(52, 0);

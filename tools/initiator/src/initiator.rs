@@ -33,6 +33,8 @@ pub struct ChannelId(usize);
 pub struct LoginOptions {
     /// The login.
     pub request: LoginRequest,
+    /// Whether the connection is over the native InfiniBand CM, where the login has another form.
+    pub native: bool,
     /// Sent instead of the login, as it is; the reply is not checked then.
     pub private_data: Option<Vec<u8>>,
     /// Receives posted for the target's information units, and with that the most commands at a time (less one).
@@ -60,6 +62,7 @@ impl LoginOptions {
                 initiator_port,
                 target_port,
             },
+            native: false,
             private_data: None,
             queue: 64,
             // Room for what is too long for the target, so that it can be sent.
