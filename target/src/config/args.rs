@@ -40,7 +40,7 @@ pub struct Args {
     /// With --file: let initiators in whose name or IP address matches; may be given several times
     ///
     /// '*' and '?' stand for what may vary, a leading '!' turns a pattern round. '*' is everybody. SRP initiators are
-    /// known by their port id (0x and 32 hex digits), its GUID half (16 hex digits after 0x), or their IP address.
+    /// known by their port id (0x and 32 hex digits), its GUID half (16 hex digits), or their IP address.
     #[arg(long, value_name = "PATTERN", conflicts_with = "config")]
     pub allow: Vec<String>,
 

@@ -20,7 +20,7 @@ pub struct Settings {
     pub poll_time: Span,
     /// Bytes of the device that one window covers; a power of two.
     pub window_size: ByteSize,
-    /// Bytes of page cache that windows may pin; see [`pinned_budget`](Self::pinned_budget).
+    /// Bytes of page cache that windows may pin; follows from the machine's memory and limits if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pinned_memory: Option<ByteSize>,
     /// Bytes of registered buffers for staged I/O, in the whole process.
@@ -97,13 +97,6 @@ impl Settings {
                 .map_or(1, usize::from)
                 .min(DEFAULT_MOST),
         }
-    }
-
-    /// Bytes that windows may pin on a machine with that much memory: as set, or a quarter of it, which leaves room for
-    /// whatever else the machine does.
-    pub fn pinned_budget(&self, machine_memory: u64) -> u64 {
-        self.pinned_memory
-            .map_or(machine_memory / 4, ByteSize::bytes)
     }
 
     pub(super) fn read(problems: &mut Problems, object: &Object<'_>) -> Self {

@@ -131,7 +131,7 @@ fn every_key() {
     );
     assert_eq!(config.settings.poll_time, Span::micros(0));
     assert_eq!(config.settings.shard_count(), 3);
-    assert_eq!(config.settings.pinned_budget(1 << 40), 8 << 30);
+    assert_eq!(config.settings.pinned_memory, Some(ByteSize(8 << 30)));
     let portals: Vec<String> = config.targets[0]
         .portals
         .iter()
@@ -162,7 +162,6 @@ fn nothing_is_a_configuration() {
     assert_eq!(good("{}"), Config::default());
     let settings = Settings::default();
     assert!((1..=8).contains(&settings.shard_count()));
-    assert_eq!(settings.pinned_budget(16 << 30), 4 << 30);
 }
 
 #[test]

@@ -4,7 +4,6 @@
 //! (0660) is the access control. [`Management`] is the seam to the rest of the daemon; [`server::ControlServer`] serves
 //! it.
 
-pub mod commands;
 mod lines;
 mod methods;
 pub mod notify;

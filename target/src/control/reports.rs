@@ -166,7 +166,7 @@ pub struct TargetReport {
     /// Sessions that are logged in.
     pub sessions: usize,
     /// What to type on an initiator, by transport, one line for each way to reach the target. For SRP: what to write to
-    /// `add_target`; see [`srp_login`](super::commands::srp_login).
+    /// `add_target`.
     pub initiator_commands: BTreeMap<Transport, Vec<String>>,
 }
 

@@ -13,12 +13,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::commands::srp_login;
 use super::reports::*;
 use super::server::MAX_CLIENTS;
 use super::*;
 use crate::config::{Config, Endpoint, Guid, Portal, ServiceId, TargetConfig, Transport};
-use crate::identity::SrpIdentity;
 
 struct Fake;
 
@@ -89,12 +87,8 @@ impl Management for Fake {
     fn targets(&self) -> Vec<TargetReport> {
         let config = target();
         let guid = Guid(0x7667_f24a_bc42_0cde);
-        let identity = SrpIdentity {
-            id_ext: guid,
-            ioc_guid: guid,
-        };
         let lines = ["10.99.0.1:5555", "[2001:db8::1]:5555"]
-            .map(|at| srp_login(&identity, at.parse().expect("an address")));
+            .map(|at| format!("id_ext={guid},ioc_guid={guid},dest={at}"));
         let service_id = ServiceId::new(0x0106_15b3).expect("good");
         vec![TargetReport {
             name: config.name.to_string(),
