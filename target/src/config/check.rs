@@ -143,9 +143,10 @@ fn clash(portal: Portal, other: Portal, same_target: bool) -> Option<&'static st
     (covers(a, b) || covers(b, a)).then_some("overlaps with")
 }
 
-/// Whether a listener on the wildcard `wide` takes what comes for `address`. The IPv6 wildcard takes IPv4 as well.
+/// Whether a listener on the wildcard `wide` takes what comes for `address`, in which case the RDMA/CM refuses to have both.
+/// The IPv6 wildcard takes IPv4 as well, but leaves it to an IPv4 portal if there is one.
 fn covers(wide: IpAddr, address: IpAddr) -> bool {
-    wide.is_unspecified() && (wide.is_ipv6() || address.is_ipv4())
+    wide.is_unspecified() && wide.is_ipv6() == address.is_ipv6()
 }
 
 fn check_luns(

@@ -176,7 +176,7 @@ impl Config {
         let portals = Transport::SERVED.iter().map(|&transport| Portal {
             transport,
             endpoint: Endpoint::Ip {
-                // Takes IPv4 as well: a wildcard listener of the RDMA/CM that is not `afonly` matches both families.
+                // Takes IPv4 as well.
                 address: std::net::Ipv6Addr::UNSPECIFIED.into(),
                 port: transport.default_port(),
             },

@@ -60,7 +60,7 @@ impl fmt::Display for Portal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(untagged)]
 pub enum Endpoint {
-    /// An IP address, wildcards included. `::` takes IPv4 as well, unless net.ipv6.bindv6only is set.
+    /// An IP address, wildcards included. `::` takes IPv4 as well, unless another portal has an IPv4 address and that port.
     Ip {
         /// Canonical: never an IPv4 address in IPv6 clothes.
         address: IpAddr,

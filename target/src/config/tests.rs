@@ -407,8 +407,8 @@ fn wrong_targets() {
             "targets[0].portals[1]: iser 10.0.0.1:5555 is taken by targets[0].portals[0]; remove it, or give it another address or port",
         ),
         (
-            r#""portals": [ { "transport": "srp", "address": "10.0.0.1" }, { "transport": "srp", "address": "::" } ]"#,
-            "targets[0].portals[1]: srp [::]:5555 overlaps with targets[0].portals[0]; remove it, or give it another address or port",
+            r#""portals": [ { "transport": "srp", "address": "10.0.0.1" }, { "transport": "srp", "address": "0.0.0.0" } ]"#,
+            "targets[0].portals[1]: srp 0.0.0.0:5555 overlaps with targets[0].portals[0]; remove it, or give it another address or port",
         ),
     ] {
         assert_eq!(problems(&with_target(rest)), [expected], "{rest}");
@@ -421,6 +421,8 @@ fn portals_that_go_together() {
         r#"{ "transport": "srp", "address": "10.0.0.1" }, { "transport": "srp", "address": "10.0.0.2" }"#,
         r#"{ "transport": "srp", "address": "0.0.0.0" }, { "transport": "srp", "address": "2001:db8::1" }"#,
         r#"{ "transport": "srp", "address": "::" }, { "transport": "srp", "address": "::", "port": 5556 }"#,
+        r#"{ "transport": "srp", "address": "::" }, { "transport": "srp", "address": "0.0.0.0" }"#,
+        r#"{ "transport": "srp", "address": "10.0.0.1" }, { "transport": "srp", "address": "::" }"#,
         r#"{ "transport": "iser", "address": "::" }, { "transport": "iscsi-tcp", "address": "::" }"#,
     ] {
         good(&with_target(&format!(r#""portals": [ {portals} ]"#)));
