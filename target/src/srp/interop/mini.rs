@@ -8,7 +8,7 @@ use pagecast_memory::{Anonymous, Memory};
 use pagecast_rdma::fabric::{
     Access, Adapter, Chain, CmEvent, Completion, CompletionQueue, ConnectParams, ConnectRequest,
     ConnectionId, ConnectionManager, Fabric, ListenAddress, Operation, PeerAddress, QueuePair,
-    QueuePairConfig, RemoteBuffer, WorkId,
+    QueuePairConfig, RemoteBuffer, ServiceId, WorkId,
 };
 use pagecast_rdma::region::Region;
 use pagecast_rdma::slots::Slots;
@@ -28,6 +28,9 @@ use super::super::wire::Tag;
 pub(super) const DISK: usize = 1 << 20;
 /// A vendor-specific operation code whose commands stay in service until they are aborted.
 pub(super) const HANG: u8 = 0xc0;
+
+/// Where it listens for the native InfiniBand CM.
+pub(super) const SERVICE: ServiceId = ServiceId(0x0000_0000_0106_15b3);
 
 const BLOCK: u64 = 512;
 const RECEIVE: u64 = 1 << 62;
@@ -80,6 +83,7 @@ impl Mini {
         manager
             .listen(ListenAddress::Ip("0.0.0.0:5555".parse().unwrap()), 16)
             .unwrap();
+        manager.listen(ListenAddress::Service(SERVICE), 16).unwrap();
         Self {
             manager,
             settings,

@@ -12,7 +12,7 @@ use pagecast_initiator::{
 use pagecast_rdma::fabric::Fabric;
 use pagecast_rdma::sim::{SimFabric, SimNet};
 
-use self::mini::{DISK, HANG, Mini};
+use self::mini::{DISK, HANG, Mini, SERVICE};
 use super::login::{LoginSettings, RejectReason};
 use super::names::PortId;
 
@@ -23,7 +23,7 @@ struct World {
     net: SimNet,
     target: Mini,
     initiator: Initiator,
-    _fabrics: [Arc<SimFabric>; 2],
+    fabrics: [Arc<SimFabric>; 2],
 }
 
 impl World {
@@ -39,7 +39,7 @@ impl World {
             target: Mini::new(&**one, settings, credits),
             initiator,
             net,
-            _fabrics: fabrics,
+            fabrics,
         }
     }
 
@@ -266,6 +266,22 @@ fn refused_logins() {
     world.target.refuse = None;
     assert!(world.log_in(good).is_ok());
     assert_eq!(world.target.nexuses.iter().count(), 1);
+}
+
+#[test]
+fn login_over_the_native_connection_manager() {
+    let mut world = World::new(14, 8);
+    let [target, initiator] = &world.fabrics;
+    let mut manager = initiator.sim_connection_manager().unwrap();
+    let connection = manager.resolve_service(target.gid(), SERVICE).unwrap();
+    world.initiator = Initiator::over(Box::new(manager));
+    let mut options = LoginOptions::new(INITIATOR, TARGET);
+    options.native = true;
+    let channel = world.initiator.attach(connection, options);
+    world.settle();
+    assert!(world.initiator.login(channel).unwrap().immediate);
+    let ready = Command::new(0, scsi::test_unit_ready(), Data::None);
+    assert!(world.execute(channel, &ready).is_good());
 }
 
 #[test]
