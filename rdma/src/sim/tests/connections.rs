@@ -281,17 +281,41 @@ fn data_may_come_before_established_does() {
 
 #[test]
 fn the_passive_side_may_send_before_the_active_side_is_ready() {
-    let mut pair = Pair::requested(6, &Setup::default());
-    let into = pair.a.register(64, Access::LOCAL_WRITE);
-    pair.a.receive(1, &into, 0, 64);
-    pair.b
-        .cm
-        .accept(pair.b.connection, &ConnectParams::default())
-        .unwrap();
-    pair.b.post(2, Operation::Send, &[]);
-    pair.net.run_until_idle();
-    assert_eq!(pair.b.results(), [(2, CompletionStatus::SUCCESS)]);
-    assert_eq!(pair.a.results(), [(1, CompletionStatus::SUCCESS)]);
+    for seed in 0..8 {
+        let mut pair = Pair::requested(seed, &Setup::default());
+        let into = pair.a.register(64, Access::LOCAL_WRITE);
+        pair.a.receive(1, &into, 0, 64);
+        pair.b
+            .cm
+            .accept(pair.b.connection, &ConnectParams::default())
+            .unwrap();
+        pair.b.post(2, Operation::Send, &[]);
+        let mut received = Vec::new();
+        while received.is_empty() {
+            assert!(pair.net.step());
+            received = pair.a.results();
+        }
+        assert_eq!(received, [(1, CompletionStatus::SUCCESS)]);
+        // But it got there only once the reply had.
+        assert!(matches!(pair.a.event(), CmEvent::Established { .. }));
+        assert_eq!(pair.b.results(), [(2, CompletionStatus::SUCCESS)]);
+    }
+}
+
+#[test]
+fn messages_of_one_side_keep_their_order() {
+    for seed in 0..16 {
+        let mut pair = Pair::requested(seed, &Setup::default());
+        let params = ConnectParams::default();
+        pair.b.cm.accept(pair.b.connection, &params).unwrap();
+        while pair.a.cm.next_event().unwrap().is_none() {
+            assert!(pair.net.step());
+        }
+        pair.a.cm.disconnect(pair.a.connection).unwrap();
+        pair.net.run_until_quiet();
+        assert!(matches!(pair.b.event(), CmEvent::Established { .. }));
+        assert!(matches!(pair.b.event(), CmEvent::Disconnected { .. }));
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What adapters refuse, and what becomes of the queue pairs.
 
+use pagecast_memory::Memory;
+
 use super::*;
 use crate::fabric::AdapterEvent;
 
@@ -456,6 +458,25 @@ fn an_overrun_completion_queue_takes_its_queue_pairs_with_it() {
     }
 }
 
+/// As a mapped file that was opened to read.
+#[derive(Debug)]
+struct ReadOnly(Anonymous);
+
+// SAFETY: forwards to memory that keeps the contract, and promises less.
+unsafe impl Memory for ReadOnly {
+    fn base(&self) -> std::ptr::NonNull<u8> {
+        self.0.base()
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn writable(&self) -> bool {
+        false
+    }
+}
+
 #[test]
 fn registration_keeps_to_what_memory_and_adapter_allow() {
     let pair = Pair::new(1);
@@ -466,6 +487,10 @@ fn registration_keeps_to_what_memory_and_adapter_allow() {
     assert!(try_register(0..4096, ALL).is_ok());
     assert!(try_register(0..4097, ALL).is_err());
     assert!(try_register(5..5, ALL).is_err());
+    let memory = Arc::new(ReadOnly(Anonymous::new(4096).unwrap()));
+    let register = |access| pair.a.adapter.register(memory.clone(), 0..4096, access);
+    assert!(register(Access::LOCAL_READ).is_ok());
+    assert!(register(Access::LOCAL_WRITE).is_err());
     let mut access = ALL;
     access.local_write = false;
     assert!(try_register(0..4096, access).is_err());
