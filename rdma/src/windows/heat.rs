@@ -38,6 +38,7 @@ impl Heat {
     }
 }
 
+#[inline]
 fn packed(heat: u16, epoch: u16) -> u32 {
     u32::from(epoch) << 16 | u32::from(heat)
 }

@@ -12,7 +12,7 @@
 //!
 //! Buffered writes to the file go to the very pages that are registered and need nothing.
 //!
-//! Threads, and what each may touch: the hot path touches [slots](slot) alone. Registrars move a window from queued to ready,
+//! Threads, and what each may touch: the hot path touches `slot` alone. Registrars move a window from queued to ready,
 //! and evict. The reaper ends what was revoked. The device's lock orders revocation against publication, see `device`.
 
 mod budget;
