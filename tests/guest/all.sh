@@ -25,8 +25,8 @@ failed=0
 for name in "${scenarios[@]}"; do
     for backing in "${backings[@]}"; do
         began=$SECONDS status=0
-        BACKING=$backing TARGET=$TARGET timeout -k 20 180 bash "srp/$name.sh" || status=$?
-        [ "$status" -lt 124 ] || echo "not ok - $name/$backing: it ends within 180 s (status $status)"
+        BACKING=$backing TARGET=$TARGET timeout -k 20 300 bash "srp/$name.sh" || status=$?
+        [ "$status" -lt 124 ] || echo "not ok - $name/$backing: it ends within 300 s (status $status)"
         [ "$status" = 0 ] || failed=1
         echo "# $name/$backing: $((SECONDS - began)) s"
     done

@@ -37,7 +37,7 @@ check "fio verifies on all channels" fio_verify --size=8m --numjobs=4 --offset_i
 check "logout" srp_logout
 check "the kernel's log has no warning" dmesg_clean
 
-# LIO's kernel oopses on such a command (seen on 6.12 and 7.2: "0 out + 2 in != 1952 / 16", then target_send_busy):
+# LIO's kernel oopses on such a command (seen on 7.2: "0 out + 2 in != 1952 / 16", then target_send_busy):
 # that is how we know that these parameters make the initiator keep its tables.
 [ "$TARGET" != lio ] || exit 0
 for parameters in "cmd_sg_entries=2 never_register=Y" "cmd_sg_entries=1 never_register=Y use_imm_data=N"; do

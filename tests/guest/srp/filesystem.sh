@@ -17,17 +17,17 @@ tree=/run/tree
 if [ ! -d $tree ]; then
     mkdir -p $tree
     # some thousand small files in nested folders, and a few large ones
-    cp -r /usr/include/linux /etc $tree/ 2>/dev/null || true
+    cp -a /usr/include/linux /etc $tree/ 2>/dev/null || true
     head -c 20000000 /run/random.bin >$tree/large
 fi
 check "mkfs.ext4" mkfs.ext4 -q -F "$DISK"
 mkdir -p /run/mnt
 mount "$DISK" /run/mnt
-check "a tree is copied" cp -r $tree /run/mnt/
+check "a tree is copied" cp -a $tree /run/mnt/
 check "unmount" umount /run/mnt
 blockdev --flushbufs "$DISK"
 mount "$DISK" /run/mnt
-check "the tree is the same after a remount" diff -r $tree /run/mnt/tree
+check "the tree is the same after a remount" diff -r --no-dereference $tree /run/mnt/tree
 umount /run/mnt
 check "fsck finds nothing" fsck.ext4 -f -n "$DISK"
 

@@ -37,4 +37,10 @@ offset=$((size / 2))
 dd if=/run/random.bin of="$DISK" bs=1M count=8 seek=$offset oflag=direct conv=notrunc status=none
 check "through the disk" cmp -n $((8 << 20)) <(dd if="$DISK" bs=1M count=8 skip=$offset iflag=direct status=none) /run/random.bin
 check "and in the file" cmp -n $((8 << 20)) <(dd if="$file" bs=1M count=8 skip=$offset status=none) /run/random.bin
+
+step "nothing to do, with a session open"
+cpu=$(cpu_ms "$PAGECASTD")
+sleep 5
+cpu=$(($(cpu_ms "$PAGECASTD") - cpu))
+check "the idle daemon takes less than 1 % of a CPU ($cpu ms in 5 s)" [ $cpu -lt 50 ]
 check "the kernel's log has no warning" dmesg_clean
