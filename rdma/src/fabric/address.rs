@@ -24,7 +24,8 @@ pub struct ServiceId(pub u64);
 /// What a listener listens on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenAddress {
-    /// An IP address and port in the RDMA/CM's TCP port space. The address may be the wildcard.
+    /// An IP address and port in the RDMA/CM's TCP port space. The address may be the wildcard of its family: `[::]` takes no
+    /// IPv4 connections.
     Ip(SocketAddr),
     /// Any InfiniBand port, native CM (AF_IB, RDMA_PS_IB). Only service ids 0x000000000106pppp and
     /// 0x00000000013fpppp can be had from user space.

@@ -58,7 +58,7 @@ impl Findings {
         } else {
             match self.verbs {
                 Node::Missing => advice.push(format!(
-                    "{VERBS_DEVICES}/uverbs* is missing: modprobe ib_uverbs"
+                    "{VERBS_DEVICES}/uverbs* is missing: modprobe ib_uverbs (in a container, pass the device in)"
                 )),
                 Node::Forbidden => advice.push(forbidden(&format!("{VERBS_DEVICES}/uverbs*"))),
                 Node::Usable => {}
@@ -66,7 +66,7 @@ impl Findings {
         }
         match self.connection_manager {
             Node::Missing => advice.push(format!(
-                "{CONNECTION_MANAGER} is missing: modprobe rdma_ucm"
+                "{CONNECTION_MANAGER} is missing: modprobe rdma_ucm (in a container, pass the device in)"
             )),
             Node::Forbidden => advice.push(forbidden(CONNECTION_MANAGER)),
             Node::Usable => {}

@@ -36,7 +36,7 @@ use std::sync::Arc;
 use adapter::VerbsAdapter;
 use advice::Findings;
 use cm::VerbsConnectionManager;
-use registry::Registry;
+use registry::{Registry, is_no_device};
 
 use crate::fabric::{Adapter, ConnectionManager, Fabric, FabricError};
 
@@ -81,12 +81,7 @@ impl Fabric for VerbsFabric {
     fn adapters(&self) -> Result<Vec<Arc<dyn Adapter>>, FabricError> {
         let adapters = match self.registry.refresh() {
             Ok(adapters) => adapters,
-            // How librdmacm says that the last one is gone.
-            Err(FabricError::Call { source, .. })
-                if source.raw_os_error() == Some(libc::ENODEV) =>
-            {
-                Vec::new()
-            }
+            Err(error) if is_no_device(&error) => Vec::new(),
             Err(error) => return Err(error),
         };
         let seam = |adapter: Arc<VerbsAdapter>| adapter as Arc<dyn Adapter>;

@@ -9,6 +9,11 @@ use super::adapter::VerbsAdapter;
 use super::device::DeviceList;
 use crate::fabric::FabricError;
 
+/// Whether librdmacm found no device, rather than failed to look.
+pub(super) fn is_no_device(error: &FabricError) -> bool {
+    matches!(error, FabricError::Call { source, .. } if source.raw_os_error() == Some(libc::ENODEV))
+}
+
 /// Adapters by the context that librdmacm's ids report.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
@@ -21,7 +26,16 @@ impl Registry {
         let mut adapters = self.adapters.lock().unwrap_or_else(PoisonError::into_inner);
         // An adapter in use keeps the list that it came in, so no context of ours is closed and its address given to
         // another while we compare.
-        let list = Arc::new(DeviceList::get()?);
+        let list = match DeviceList::get() {
+            Ok(list) => Arc::new(list),
+            Err(error) => {
+                // How librdmacm says that the last one is gone.
+                if is_no_device(&error) {
+                    adapters.clear();
+                }
+                return Err(error);
+            }
+        };
         let present: Vec<_> = list.contexts().collect();
         adapters.retain(|adapter| present.contains(&adapter.device().context()));
         for context in present {
