@@ -3,7 +3,7 @@
 LIO=/sys/kernel/config/target
 # what it writes to the kernel's log in passing
 # shellcheck disable=SC2034 # for guest.sh
-[ "$TARGET" != lio ] || LIO_NOISE='MODE SENSE: unimpl|ib_srpt|srpt_recv_done|db_root|LUN assignments on this target'
+[ "$TARGET" != lio ] || LIO_NOISE='MODE SENSE: unimpl|WRITE_SAME sectors|ib_srpt|srpt_recv_done|db_root|LUN assignments on this target'
 
 lio_start() {
     local file core number=0 gid tpg
