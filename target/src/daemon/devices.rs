@@ -14,6 +14,7 @@ use pagecast_memory::Memory;
 use pagecast_rdma::windows::{Source, WindowService};
 use thiserror::Error;
 
+use super::Parts;
 use crate::config::{DeviceConfig, Store, ZeroCopy};
 use crate::device::Device;
 use crate::identity::{DeviceIdentity, MachineId};
@@ -62,12 +63,14 @@ pub fn open(
     machine: &MachineId,
     windows: &Arc<WindowService>,
     shards: usize,
+    parts: &mut dyn Parts,
 ) -> Result<Device, DeviceError> {
     let name = config.name.to_string();
     let backend = open_store(config).map_err(|source| DeviceError::Open {
         name: name.clone(),
         source,
     })?;
+    let backend = parts.store(config, backend);
     let model = model(config, machine, &*backend)?;
     let unit =
         LogicalUnit::new(UnitId(index as u32), model).map_err(|source| DeviceError::Model {

@@ -22,6 +22,7 @@ use crate::srp::names::login_line;
 
 impl Management for Shared {
     fn status(&self) -> Status {
+        let (sessions, connections) = self.logged_in();
         Status {
             state: if self.stopping.load(SeqCst) {
                 DaemonState::Stopping
@@ -33,8 +34,8 @@ impl Management for Shared {
             uptime_seconds: self.started.elapsed().as_secs(),
             devices: self.devices.len(),
             targets: self.targets.len(),
-            sessions: self.sessions().len(),
-            connections: self.connections(),
+            sessions,
+            connections,
             adapters: self
                 .adapters
                 .lock()
@@ -72,12 +73,13 @@ impl Management for Shared {
         for device in self.devices.iter() {
             add(&mut total, &counters(device));
         }
+        let (sessions, connections) = self.logged_in();
         Stats {
             uptime_seconds: self.started.elapsed().as_secs(),
             shards: self.gauges.len(),
             io_engine: self.engine.clone(),
-            sessions: Shared::sessions(self).len(),
-            connections: self.connections(),
+            sessions,
+            connections,
             registered_bytes: windows.pinned_bytes + staging + self.message_bytes.load(Relaxed),
             staged_bytes: gauge(|gauge| gauge.staging_used.load(Relaxed)),
             staged_limit_bytes: staging,
@@ -89,11 +91,14 @@ impl Management for Shared {
 }
 
 impl Shared {
-    fn connections(&self) -> u64 {
-        Shared::sessions(self)
+    /// How many sessions and connections there are.
+    fn logged_in(&self) -> (usize, u64) {
+        let sessions = Shared::sessions(self);
+        let connections = sessions
             .values()
             .map(|session| u64::from(session.connections.load(Relaxed)))
-            .sum()
+            .sum();
+        (sessions.len(), connections)
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -125,6 +130,10 @@ impl Shared {
             .map(|at| login_line(target.port_id(), at))
             .collect();
         commands.insert(Transport::Srp, lines);
+        let sessions = Shared::sessions(self)
+            .values()
+            .filter(|session| session.target == target.name)
+            .count();
         TargetReport {
             name: target.name.clone(),
             iqn: target.identity.iqn.clone(),
@@ -144,10 +153,7 @@ impl Shared {
                 })
                 .collect(),
             groups: target.config.groups.clone(),
-            sessions: Shared::sessions(self)
-                .values()
-                .filter(|session| session.target == target.name)
-                .count(),
+            sessions,
             initiator_commands: commands,
         }
     }
