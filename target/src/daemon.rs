@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use pagecast_backends::{Engine, EngineError, ThreadPool};
+use pagecast_backends::{Backend, Engine, EngineError, IoQueue, ThreadPool};
 use pagecast_rdma::fabric::{
     Adapter, AdapterEvent, CmEvent, CompletionQueue, ConnectionId, ConnectionManager, Fabric,
     FabricError, ListenerId,
@@ -29,7 +29,7 @@ use pagecast_rdma::fabric::{
 use pagecast_rdma::windows::{self, WindowError, WindowService, default_budget, read_limits};
 use thiserror::Error;
 
-use crate::config::{Config, IoEngine, Settings};
+use crate::config::{Config, DeviceConfig, IoEngine, Settings};
 use crate::control::reports::AdapterReport;
 use crate::device::{Device, MAX_ADAPTERS};
 use crate::identity::MachineId;
@@ -199,6 +199,25 @@ struct Entry {
     completions: u32,
 }
 
+/// What a test puts in the place of parts of the daemon. The default changes nothing.
+pub trait Parts {
+    /// The store to use instead of `opened`, which it may wrap.
+    fn store(&mut self, _config: &DeviceConfig, opened: Arc<dyn Backend>) -> Arc<dyn Backend> {
+        opened
+    }
+
+    /// What executes a shard's backend operations, if not the configured engine.
+    fn io_queue(&mut self, _shard: usize) -> Option<Box<dyn IoQueue>> {
+        None
+    }
+}
+
+/// Nothing is replaced.
+#[derive(Debug)]
+struct NoParts;
+
+impl Parts for NoParts {}
+
 impl Daemon {
     /// Opens devices, registers memory and listens; starts no thread of its own but those of the window service.
     pub fn build(
@@ -206,6 +225,17 @@ impl Daemon {
         machine: &MachineId,
         fabric: Arc<dyn Fabric>,
         now: Instant,
+    ) -> Result<Self, StartError> {
+        Self::build_with(config, machine, fabric, now, &mut NoParts)
+    }
+
+    /// The same, with parts of the caller's.
+    pub fn build_with(
+        config: &Config,
+        machine: &MachineId,
+        fabric: Arc<dyn Fabric>,
+        now: Instant,
+        parts: &mut dyn Parts,
     ) -> Result<Self, StartError> {
         let settings = config.settings.clone();
         let count = settings.shard_count();
@@ -215,7 +245,7 @@ impl Daemon {
             .iter()
             .enumerate()
             .map(|(index, device)| {
-                devices::open(index, device, machine, &windows, count).map(Arc::new)
+                devices::open(index, device, machine, &windows, count, parts).map(Arc::new)
             })
             .collect::<Result<Arc<[_]>, _>>()?;
         let targets = targets::of(config, machine, &devices);
@@ -225,7 +255,7 @@ impl Daemon {
         })?;
         let (control_address, inbox) = new_mailbox()?;
         let (shards, handles, gauges, engine) =
-            build_shards(&settings, &pool, &control_address, now)?;
+            build_shards(&settings, &pool, &control_address, now, parts)?;
         let shared = Arc::new(Shared {
             settings,
             devices,
@@ -581,6 +611,7 @@ fn build_shards(
     pool: &ThreadPool,
     control: &Mailer<ControlMessage>,
     now: Instant,
+    parts: &mut dyn Parts,
 ) -> Result<BuiltShards, StartError> {
     let count = settings.shard_count();
     let mut mailers = Vec::new();
@@ -598,7 +629,10 @@ fn build_shards(
     let (mut shards, mut handles, mut gauges) = (Vec::new(), Vec::new(), Vec::new());
     let mut in_use = String::new();
     for (id, inbox) in boxes.into_iter().enumerate() {
-        let (io, choice) = pagecast_backends::io_queue(engine, pool, 256)?;
+        let (mut io, choice) = pagecast_backends::io_queue(engine, pool, 256)?;
+        if let Some(other) = parts.io_queue(id) {
+            io = other;
+        }
         if id == 0 {
             in_use = format!("{} ({})", choice.engine, choice.reason);
             tracing::info!(engine = %choice.engine, reason = %choice.reason, "I/O engine");

@@ -7,12 +7,16 @@
 #![allow(unsafe_code)]
 
 mod anonymous;
+#[cfg(feature = "test-utils")]
+mod counting;
 mod slice;
 
 use std::fmt::Debug;
 use std::ptr::NonNull;
 
 pub use anonymous::Anonymous;
+#[cfg(feature = "test-utils")]
+pub use counting::CountingAllocator;
 pub use slice::{OutOfBounds, Slice};
 
 /// A range of memory with a fixed address.
