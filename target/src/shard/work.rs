@@ -261,6 +261,8 @@ impl Shard {
             Ok(descriptors) => {
                 task.remote.clear();
                 task.remote.extend(descriptors);
+                // It still names the memory that the table was in.
+                task.local.clear();
                 self.start(id);
             }
             Err(error) => {
