@@ -188,7 +188,9 @@ impl Control {
         };
         let joins = login.action == MultichannelAction::Maintain;
         let existing = self.sessions.get(&nexus).filter(|_| joins).cloned();
-        if existing.is_none() && self.sessions.len() >= self.shared.settings.max_sessions as usize {
+        // An initiator that is in already takes its own session's place.
+        let full = self.sessions.len() >= self.shared.settings.max_sessions as usize;
+        if full && !self.sessions.contains_key(&nexus) {
             return Err(AdmitError::Full(
                 "\"max_sessions\" initiators are logged in already",
             ));
