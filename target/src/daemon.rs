@@ -245,7 +245,8 @@ impl Daemon {
             .iter()
             .enumerate()
             .map(|(index, device)| {
-                devices::open(index, device, machine, &windows, count, parts).map(Arc::new)
+                let most = devices::max_transfer(staging_share(&settings));
+                devices::open(index, device, machine, &windows, count, most, parts).map(Arc::new)
             })
             .collect::<Result<Arc<[_]>, _>>()?;
         let targets = targets::of(config, machine, &devices);
@@ -377,7 +378,7 @@ impl Control {
             return Err(FabricError::Invalid("too many adapters").into());
         }
         let settings = &self.shared.settings;
-        let staging = settings.staging_memory.bytes() as usize / self.shards.len();
+        let staging = staging_share(settings);
         let layout = layout(settings);
         let memory_error = |bytes: usize, source: FabricError| StartError::Memory {
             adapter: adapter.name().to_owned(),
@@ -566,6 +567,11 @@ impl Control {
         }
         self.stopped = true;
     }
+}
+
+/// Bytes of staging memory that each shard has on each adapter.
+fn staging_share(settings: &Settings) -> usize {
+    (settings.staging_memory.bytes() as usize / settings.shard_count()).max(devices::MIN_STAGING)
 }
 
 fn window_service(settings: &Settings) -> Result<Arc<WindowService>, StartError> {

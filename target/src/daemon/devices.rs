@@ -18,9 +18,20 @@ use super::Parts;
 use crate::config::{DeviceConfig, Store, ZeroCopy};
 use crate::device::Device;
 use crate::identity::{DeviceIdentity, MachineId};
+use crate::staging::CHUNK;
 
-/// Bytes that one command moves at most: VPD page B0h tells initiators.
-pub const MAX_TRANSFER: u32 = 4 << 20;
+/// Bytes that one command moves at most, however much staging memory there is.
+const MAX_TRANSFER: usize = 4 << 20;
+
+/// Bytes that one command moves at most; VPD page B0h tells initiators. It has to fit a shard's staging memory, twice for
+/// VERIFY, which compares.
+pub fn max_transfer(staging: usize) -> u32 {
+    let chunks = (staging / CHUNK).saturating_sub(1) / 2;
+    (chunks * CHUNK).clamp(CHUNK, MAX_TRANSFER) as u32
+}
+
+/// The least staging memory of a shard that serves every command.
+pub const MIN_STAGING: usize = 3 * CHUNK;
 
 /// A device that cannot be opened.
 #[derive(Debug, Error)]
@@ -63,6 +74,7 @@ pub fn open(
     machine: &MachineId,
     windows: &Arc<WindowService>,
     shards: usize,
+    max_transfer: u32,
     parts: &mut dyn Parts,
 ) -> Result<Device, DeviceError> {
     let name = config.name.to_string();
@@ -71,7 +83,7 @@ pub fn open(
         source,
     })?;
     let backend = parts.store(config, backend);
-    let model = model(config, machine, &*backend)?;
+    let model = model(config, machine, &*backend, max_transfer)?;
     let unit =
         LogicalUnit::new(UnitId(index as u32), model).map_err(|source| DeviceError::Model {
             name: name.clone(),
@@ -114,6 +126,7 @@ fn model(
     config: &DeviceConfig,
     machine: &MachineId,
     backend: &dyn Backend,
+    max_transfer: u32,
 ) -> Result<DiskModel, DeviceError> {
     let name = || config.name.to_string();
     let properties = backend.properties();
@@ -142,7 +155,7 @@ fn model(
     model.command_timeout =
         u32::try_from(config.command_timeout.duration().as_secs()).unwrap_or(30);
     model.limits = Limits {
-        max_transfer_blocks: MAX_TRANSFER / block_size,
+        max_transfer_blocks: max_transfer / block_size,
         ..Limits::default()
     };
     let physical = properties.physical_block_size / block_size;
