@@ -159,7 +159,7 @@ pagecastd_start() {
     mkdir -p "$STATE/state"
     PAGECASTD_ARGS=("$@")
     : >$STATE/out
-    "$ROOT/build/release/pagecastd" --state-dir $STATE/state --socket $SOCKET "$@" >$STATE/out 2>>$LOG &
+    NO_COLOR=1 "$ROOT/build/release/pagecastd" --state-dir $STATE/state --socket $SOCKET "$@" >$STATE/out 2>>$LOG &
     PAGECASTD=$!
     until_true 30 pagecastd_settled || fail "pagecastd says that it is ready"
     grep -qx ready $STATE/out || fail "pagecastd says that it is ready before it exits"
