@@ -58,9 +58,10 @@ pub enum BlockOp {
 }
 
 /// Which way a command moves data, and how many bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Transfer {
     /// No data phase.
+    #[default]
     None,
     /// To the initiator.
     In(u64),

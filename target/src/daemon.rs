@@ -44,6 +44,7 @@ use crate::shard::{Gauges, Shard, ShardParts};
 use crate::srp::nexus::{NexusId, Nexuses};
 use buffers::{BufferStock, Layout};
 use devices::DeviceError;
+use logins::PendingAccept;
 use targets::Target;
 
 /// Connection requests that wait for the control thread, per listener.
@@ -169,6 +170,8 @@ pub struct Control {
     listeners: HashMap<ListenerId, Vec<usize>>,
     connections: HashMap<ConnectionId, Entry>,
     nexuses: Nexuses<ConnectionId>,
+    /// Logins that wait for what they replace to be gone.
+    waiting: Vec<PendingAccept>,
     sessions: HashMap<NexusId, Arc<Session>>,
     next_session: u64,
     orders: Option<crossbeam_channel::Sender<buffers::Order>>,
@@ -285,6 +288,7 @@ impl Daemon {
             listeners: HashMap::new(),
             connections: HashMap::new(),
             nexuses: Nexuses::default(),
+            waiting: Vec::new(),
             sessions: HashMap::new(),
             next_session: 1,
             orders: None,
@@ -312,7 +316,8 @@ impl Control {
             busy = true;
             self.message(message);
         }
-        loop {
+        // Bounded, so that a storm of logins does not keep mail waiting.
+        for _ in 0..16 {
             match self.manager.next_event() {
                 Ok(Some(event)) => {
                     busy = true;
@@ -345,6 +350,15 @@ impl Control {
     fn count_message_bytes(&self) {
         let bytes: usize = self.stocks.iter().map(BufferStock::bytes).sum();
         self.shared.message_bytes.store(bytes as u64, Relaxed);
+    }
+
+    /// Starts a new period of the devices' worst command times.
+    pub fn next_period(&self) {
+        for device in self.shared.devices.iter() {
+            for counters in &device.counters {
+                counters.next_period();
+            }
+        }
     }
 
     /// Whether everything has ended.
@@ -438,6 +452,11 @@ impl Control {
                 }
                 self.count_message_bytes();
             }
+            ControlMessage::BuffersFailed { port } => {
+                if let Some(stock) = self.stocks.get_mut(port) {
+                    stock.failed();
+                }
+            }
             ControlMessage::Drained { shard } => {
                 tracing::debug!(shard, "drained");
                 self.drained += 1;
@@ -504,13 +523,14 @@ impl Control {
             shard.connections -= 1;
         }
         self.leave(&entry, connection);
+        self.accept_after(connection);
     }
 
     fn adapter_event(&mut self, port: usize, event: AdapterEvent) {
         let name = self.adapters[port].name().to_owned();
         match event {
-            AdapterEvent::Fatal => {
-                tracing::error!(adapter = %name, "adapter failed; closing its connections");
+            AdapterEvent::Fatal | AdapterEvent::CompletionQueueError => {
+                tracing::error!(adapter = %name, ?event, "adapter failed; closing its connections");
                 let lost: Vec<_> = self
                     .connections
                     .iter()
@@ -520,9 +540,6 @@ impl Control {
                 for connection in lost {
                     self.lost(connection, CloseReason::AdapterRemoved);
                 }
-            }
-            AdapterEvent::CompletionQueueError => {
-                tracing::error!(adapter = %name, "a completion queue overran");
             }
             AdapterEvent::PortActive(number) => {
                 tracing::info!(adapter = %name, number, "port is up");

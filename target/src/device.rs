@@ -43,6 +43,8 @@ pub struct Device {
     /// Counters by shard, so that shards do not fight over a cache line.
     pub counters: Box<[Counters]>,
     size: SizeLease,
+    /// Times that written data was lost on the way to the medium.
+    lost_writes: AtomicU64,
 }
 
 /// What a device did, as one shard saw it.
@@ -132,6 +134,7 @@ impl Device {
                 checked: AtomicU64::new(0),
                 size: AtomicU64::new(size),
             },
+            lost_writes: AtomicU64::new(0),
         }
     }
 
@@ -195,6 +198,16 @@ impl Device {
                 let _ = place.set(cache);
             }
         }
+    }
+
+    /// Data that was acknowledged without being durable was lost.
+    pub fn lose_writes(&self) {
+        self.lost_writes.fetch_add(1, Relaxed);
+    }
+
+    /// How often that happened.
+    pub fn lost_writes(&self) -> u64 {
+        self.lost_writes.load(Relaxed)
     }
 
     /// Whether its store is smaller than it was when it was opened, or gone.

@@ -1,7 +1,7 @@
 //! A session: one initiator logged in to one target, over one or more connections.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use pagecast_core::scsi::ScsiSession;
 
@@ -34,12 +34,22 @@ pub struct Session {
     pub connections: AtomicU32,
     /// Commands in flight.
     pub in_flight: AtomicU32,
+    /// How many losses of written data it knows of, for each device.
+    pub known_losses: Box<[AtomicU64]>,
 }
 
 impl Session {
     /// The device behind a logical unit.
     pub fn device(&self, index: usize) -> Option<&Arc<Device>> {
         self.devices.get(index)
+    }
+
+    /// Whether data was lost that this session may have written and has not been told of. It counts as told then.
+    pub fn hears_of_lost_writes(&self, device: &Device) -> bool {
+        let lost = device.lost_writes();
+        self.known_losses
+            .get(device.index)
+            .is_some_and(|known| known.swap(lost, Relaxed) != lost)
     }
 
     /// Counts a command in.

@@ -167,6 +167,11 @@ impl Shard {
         busy
     }
 
+    /// Whether it serves no connection.
+    pub fn is_empty(&self) -> bool {
+        self.connections.iter().all(Option::is_none) && self.draining.is_none()
+    }
+
     /// Whether it was told to stop.
     pub fn is_stopped(&self) -> bool {
         self.stopped
@@ -196,7 +201,10 @@ impl Shard {
                 ShardMessage::Revoked(task, range) => self.windows_revoked(task, range),
                 ShardMessage::Abort(request) => self.abort_matching(&request),
                 ShardMessage::AbortDone(task) => self.aborts_done(task),
-                ShardMessage::Drain => self.draining = Some(self.now),
+                ShardMessage::Drain => {
+                    self.draining = Some(self.now);
+                    self.next_sweep = self.now;
+                }
                 ShardMessage::Stop => self.stopped = true,
             }
         }

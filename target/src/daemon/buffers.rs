@@ -123,6 +123,11 @@ impl BufferStock {
         self.spare.push(buffers);
     }
 
+    /// A set that was ordered will not come.
+    pub fn failed(&mut self) {
+        self.ordered = self.ordered.saturating_sub(1);
+    }
+
     /// A set is not needed any more.
     pub fn give_back(&mut self, buffers: MessageBuffers) {
         if self.spare.len() < SPARE * 4 {
@@ -150,7 +155,10 @@ pub fn keeper(control: Mailer<ControlMessage>) -> std::io::Result<Sender<Order>>
                         port: order.port,
                         buffers,
                     }),
-                    Err(error) => tracing::warn!(%error, "cannot register message buffers"),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot register message buffers");
+                        control.send(ControlMessage::BuffersFailed { port: order.port });
+                    }
                 }
             }
         })?;

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use pagecast_core::access::first_group;
 use pagecast_core::scsi::{PortName, ScsiSession, TargetPort};
@@ -19,7 +19,7 @@ use super::{BACKLOG, Control, Entry, StartError};
 use crate::config::{Config, Endpoint, Transport};
 use crate::session::{Session, SessionId};
 use crate::shard::connection::{Connection, MessageBuffers};
-use crate::shard::messages::{CloseReason, ShardMessage};
+use crate::shard::messages::CloseReason;
 use crate::shard::srp::Channel;
 use crate::srp::credits::Credits;
 use crate::srp::login::{
@@ -33,12 +33,29 @@ const SENDS_PER_CREDIT: u32 = 4;
 /// Gather entries that we ask of a queue pair.
 const GATHER: u32 = 16;
 
+/// Channels that one session may have.
+const MAX_CHANNELS: usize = 64;
+
+/// A login that is accepted once what it replaces is gone. If that takes too long, the initiator gives up, or the shard does:
+/// a connection that is not established in time is closed.
+#[derive(Debug)]
+pub(super) struct PendingAccept {
+    connection: ConnectionId,
+    after: Vec<ConnectionId>,
+    answer: [u8; login::LOGIN_RESPONSE_SIZE],
+    responder_resources: u8,
+    initiator_depth: u8,
+}
+
 /// What went wrong after the protocol had agreed to a login.
 #[derive(Debug, Error)]
 enum AdmitError {
     /// Nobody with such a name is admitted.
     #[error("no access group admits it")]
     NoGroup,
+    /// More channels than a session may have.
+    #[error("it has {MAX_CHANNELS} channels already")]
+    Channels,
     /// The bounds of this process.
     #[error("{0}")]
     Full(&'static str),
@@ -154,7 +171,9 @@ impl Control {
                     error => refused(error),
                 }
                 let reason = match error {
-                    AdmitError::NoGroup => RejectReason::ChannelLimitReached,
+                    AdmitError::NoGroup | AdmitError::Channels => {
+                        RejectReason::ChannelLimitReached
+                    }
                     AdmitError::Full(_) | AdmitError::Fabric(_) => {
                         RejectReason::InsufficientResources
                     }
@@ -188,6 +207,15 @@ impl Control {
         };
         let joins = login.action == MultichannelAction::Maintain;
         let existing = self.sessions.get(&nexus).filter(|_| joins).cloned();
+        // The name alone opens no door: a channel joins only from where its session could come as well.
+        if let Some(session) = &existing
+            && (session.group != group.name || session.target != target.name)
+        {
+            return Err(AdmitError::NoGroup);
+        }
+        if joins && self.nexuses.channels(nexus).len() >= MAX_CHANNELS {
+            return Err(AdmitError::Channels);
+        }
         // An initiator that is in already takes its own session's place.
         let full = self.sessions.len() >= self.shared.settings.max_sessions as usize;
         if full && !self.sessions.contains_key(&nexus) {
@@ -230,20 +258,71 @@ impl Control {
         );
         self.shared.logins.fetch_add(1, Relaxed);
         let capabilities = request.adapter.capabilities();
-        let answer = login.accept(credits, joined.result);
-        let params = ConnectParams {
-            private_data: &answer,
+        let pending = PendingAccept {
+            connection: id,
+            after: self.replaced_by(nexus, id, login.action),
+            answer: login.accept(credits, joined.result),
             responder_resources: request
                 .peer_initiator_depth
                 .min(capabilities.max_responder_resources),
             initiator_depth: u8::try_from(depth).unwrap_or(u8::MAX),
-            ..ConnectParams::default()
         };
-        if let Err(error) = self.manager.accept(id, &params) {
-            tracing::warn!(connection = ?id, %error, "cannot accept");
-            self.tell(key, ShardMessage::Close(key, CloseReason::HandshakeFailed));
+        if pending.after.is_empty() {
+            self.accept(&pending);
+        } else {
+            self.waiting.push(pending);
         }
         Ok(())
+    }
+
+    /// Connections of the nexus that a login ends. The initiator must not hear of its login before they are gone: a write of
+    /// theirs that came to the device late would overwrite what it writes from now on.
+    fn replaced_by(
+        &self,
+        nexus: NexusId,
+        login: ConnectionId,
+        action: MultichannelAction,
+    ) -> Vec<ConnectionId> {
+        let session = self.connections.get(&login).map(|entry| entry.session.id);
+        self.connections
+            .iter()
+            .filter(|&(&id, entry)| entry.nexus == nexus && id != login)
+            .filter(|(_, entry)| {
+                action == MultichannelAction::Terminate || Some(entry.session.id) != session
+            })
+            .map(|(&id, _)| id)
+            .collect()
+    }
+
+    /// A connection is gone: logins that waited for it alone are accepted.
+    pub(super) fn accept_after(&mut self, gone: ConnectionId) {
+        let mut still_waiting = Vec::new();
+        for mut pending in std::mem::take(&mut self.waiting) {
+            pending.after.retain(|&other| other != gone);
+            if pending.connection == gone {
+                continue;
+            }
+            if pending.after.is_empty() {
+                self.accept(&pending);
+            } else {
+                still_waiting.push(pending);
+            }
+        }
+        self.waiting = still_waiting;
+    }
+
+    fn accept(&mut self, pending: &PendingAccept) {
+        let params = ConnectParams {
+            private_data: &pending.answer,
+            responder_resources: pending.responder_resources,
+            initiator_depth: pending.initiator_depth,
+            ..ConnectParams::default()
+        };
+        let id = pending.connection;
+        if let Err(error) = self.manager.accept(id, &params) {
+            tracing::warn!(connection = ?id, %error, "cannot accept");
+            self.lost(id, CloseReason::HandshakeFailed);
+        }
     }
 
     fn new_session(
@@ -272,6 +351,9 @@ impl Control {
             devices: Arc::clone(&self.shared.devices),
             connections: AtomicU32::new(0),
             in_flight: AtomicU32::new(0),
+            known_losses: (self.shared.devices.iter())
+                .map(|device| AtomicU64::new(device.lost_writes()))
+                .collect(),
         })
     }
 
@@ -285,8 +367,9 @@ impl Control {
         let capabilities = request.adapter.capabilities();
         let credits = Credits::new(self.shared.settings.queue_depth, 0);
         let receives = credits.receives();
-        let depth =
-            (credits.initial() * SENDS_PER_CREDIT).clamp(64, capabilities.max_work_requests);
+        let depth = (credits.initial() * SENDS_PER_CREDIT)
+            .max(64)
+            .min(capabilities.max_work_requests);
         let config = QueuePairConfig {
             send_requests: depth,
             receive_requests: receives,
@@ -341,6 +424,8 @@ impl Control {
             adopted: None,
             established: false,
             announced: false,
+            stalled: None,
+            leaving: None,
             closing: None,
             room: depth,
             depth,

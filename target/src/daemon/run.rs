@@ -11,13 +11,16 @@ use rustix::fd::{AsRawFd, OwnedFd};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::{Control, Daemon, StartError, buffers};
-use crate::shard::messages::ControlMessage;
+use crate::shard::messages::{ControlMessage, Mailer};
 
 /// How often the control thread looks for adapters that were plugged in.
 const SCAN: Duration = Duration::from_secs(5);
 
 /// How long everything may take to end after a signal.
-const SHUTDOWN: Duration = Duration::from_secs(20);
+const SHUTDOWN: Duration = Duration::from_secs(25);
+
+/// Over how long the worst command time is taken.
+const PERIOD: Duration = Duration::from_secs(15);
 
 const SIGNALS: u64 = u64::MAX;
 const MAIL: u64 = u64::MAX - 1;
@@ -38,10 +41,9 @@ impl Daemon {
             let thread = thread::Builder::new()
                 .name(format!("shard-{number}"))
                 .spawn(move || {
-                    if let Err(error) = shard.run() {
-                        tracing::error!(number, %error, "a shard stopped");
-                        control.send(ControlMessage::Shutdown);
-                    }
+                    // Also when it panics: its initiators must not wait for nobody.
+                    let _alarm = Alarm(control);
+                    shard.run()
                 })
                 .map_err(thread_error)?;
             threads.push(thread);
@@ -53,15 +55,28 @@ impl Daemon {
                 source,
             });
         self.control.stop();
+        let mut ended = served;
         for thread in threads {
-            if thread.join().is_err() {
-                tracing::error!("a shard panicked");
+            let result = thread.join().unwrap_or_else(|_| {
+                let panicked = io::Error::other("it panicked; please report this with its log");
+                Err(panicked)
+            });
+            if let Err(source) = result {
+                ended = ended.and(Err(StartError::System {
+                    what: "an I/O thread stopped",
+                    source,
+                }));
             }
         }
-        flush(&self.shared);
+        if !flush(&self.shared) {
+            ended = ended.and(Err(StartError::System {
+                what: "not everything that was written is durable",
+                source: io::Error::other("see the log for the devices"),
+            }));
+        }
         // Shards are gone: nobody uses the pool any more.
         drop(self.pool);
-        served
+        ended
     }
 }
 
@@ -73,11 +88,23 @@ fn thread_error(source: io::Error) -> StartError {
 }
 
 /// Makes what was acknowledged durable: the initiators' caches may be gone with their sessions.
-fn flush(shared: &super::Shared) {
+fn flush(shared: &super::Shared) -> bool {
+    let mut all = true;
     for device in shared.devices.iter() {
         if let Err(error) = device.backend.execute(&pagecast_backends::Operation::Flush) {
             tracing::error!(device = %device.name, %error, "cannot flush");
+            all = false;
         }
+    }
+    all
+}
+
+/// Ends the daemon when the thread that holds it ends.
+struct Alarm(Mailer<ControlMessage>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        self.0.send(ControlMessage::Shutdown);
     }
 }
 
@@ -97,6 +124,7 @@ fn serve(control: &mut Control, signals: &UnixStream, stopping: &dyn Fn()) -> io
     watch(&set, control.manager.event_fd(), MANAGER)?;
     let mut watched = Vec::new();
     let mut next_scan = Instant::now() + SCAN;
+    let mut next_period = Instant::now() + PERIOD;
     let mut deadline: Option<Instant> = None;
     let mut events = Vec::with_capacity(16);
     loop {
@@ -104,11 +132,15 @@ fn serve(control: &mut Control, signals: &UnixStream, stopping: &dyn Fn()) -> io
             watch(&set, adapter.event_fd(), port as u64)?;
             watched.push(adapter.event_fd().as_raw_fd());
         }
-        while control.turn() {}
+        let busy = control.turn();
         if control.is_stopped() {
             return Ok(());
         }
         let now = Instant::now();
+        if now >= next_period {
+            next_period = now + PERIOD;
+            control.next_period();
+        }
         if control.draining {
             let deadline = *deadline.get_or_insert(now + SHUTDOWN);
             if now >= deadline {
@@ -122,9 +154,14 @@ fn serve(control: &mut Control, signals: &UnixStream, stopping: &dyn Fn()) -> io
             }
         }
         events.clear();
+        let nap = match (busy, control.draining) {
+            (true, _) => Duration::ZERO,
+            (false, true) => Duration::from_millis(500),
+            (false, false) => SCAN,
+        };
         let timeout = rustix::event::Timespec {
-            tv_sec: 0,
-            tv_nsec: 500_000_000,
+            tv_sec: nap.as_secs() as i64,
+            tv_nsec: i64::from(nap.subsec_nanos()),
         };
         match epoll::wait(
             &set,

@@ -1,10 +1,13 @@
 //! Task management functions (SAM-5 7), and tasks that end without a response.
 
+use pagecast_core::scsi::UnitId;
+
 use super::Shard;
 use super::manage::{AbortRequest, AbortScope, AbortTicket};
 use super::messages::ShardMessage;
 use super::task::{Ending, ManagementStatus, Phase, TaskId};
 use crate::device::Counters;
+use crate::session::SessionId;
 use crate::srp::iu::{TaskManagement, TaskManagementFunction};
 
 impl Shard {
@@ -16,7 +19,7 @@ impl Shard {
         };
         let session = connection.session.id;
         let unit = connection.scsi.unit_at(request.lun);
-        let device = unit.map(|unit| connection.scsi.unit(unit).id().0 as usize);
+        let device = unit.map(|unit| connection.scsi.unit(unit).id());
         tracing::info!(initiator = %connection.session.initiator, function = ?request.function, "task management");
         match (request.function, device) {
             (TaskManagementFunction::AbortTask, _) => self.abort_task(id, slot, request.task.0),
@@ -58,15 +61,10 @@ impl Shard {
         self.abort(victim);
     }
 
-    fn abort_everywhere(
-        &mut self,
-        id: TaskId,
-        device: usize,
-        session: Option<crate::session::SessionId>,
-    ) {
+    fn abort_everywhere(&mut self, id: TaskId, unit: UnitId, session: Option<SessionId>) {
         self.tasks.get(id).phase = Phase::Aborts;
         let request = AbortRequest {
-            scope: AbortScope { device, session },
+            scope: AbortScope { unit, session },
             ticket: AbortTicket::new(id, self.address.clone()),
         };
         for peer in &self.peers {
@@ -86,14 +84,17 @@ impl Shard {
                 continue;
             }
             for &id in &connection.tasks {
-                let device = self.tasks.get(id).device.as_ref();
-                if device.is_some_and(|device| device.index == request.scope.device) {
+                if self.tasks.get(id).unit == Some(request.scope.unit) {
                     victims.push(id);
                 }
             }
         }
         for id in victims {
             let task = self.tasks.get(id);
+            // An earlier one may have taken its connection down, and this one with it.
+            if task.phase == Phase::Free {
+                continue;
+            }
             task.tickets.push(request.ticket.clone());
             self.abort(id);
         }
@@ -141,6 +142,13 @@ impl Shard {
             if let Some(Some(connection)) = self.connections.get_mut(slot) {
                 connection.fetch_queue.retain(|&other| other != id);
             }
+        }
+        if let (Phase::Staging(_), Some(port)) = (task.phase, self.port_of(id)) {
+            // Its place in the queue must not go to whoever gets its number next.
+            if let Some(port) = &mut self.ports[port] {
+                port.waiting.retain(|&other| other != id);
+            }
+            self.staging_freed |= 1 << port;
         }
         if idle {
             self.retire(id);

@@ -3,12 +3,12 @@
 //! The end is known by counting: every posted receive and every signaled request completes exactly once, flushed or not. No
 //! event says so on every adapter.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pagecast_rdma::fabric::{Completion, CompletionStatus};
 
 use super::Shard;
-use super::connection::FLUSH_TIMEOUT_SECONDS;
+use super::connection::{Connection, FLUSH_TIMEOUT_SECONDS};
 use super::messages::{CloseReason, ControlMessage};
 use super::task::Phase;
 use super::work_id::Kind;
@@ -16,6 +16,13 @@ use crate::srp::response::LogoutReason;
 
 /// How long a peer may take to establish what was accepted.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a peer may take to acknowledge anything of what we send. A live one takes microseconds; one that posts no receives
+/// would keep buffers, windows and other initiators' task management waiting for ever.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a logout may take to leave.
+const LOGOUT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a drain waits for commands in flight.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,10 +44,8 @@ impl Shard {
             tracing::debug!(%error, "cannot move a queue pair to the error state");
         }
         let (id, tasks) = (connection.id, connection.tasks.clone());
-        if reason != CloseReason::PeerGone {
-            self.control
-                .send(ControlMessage::Disconnect { connection: id });
-        }
+        self.control
+            .send(ControlMessage::Disconnect { connection: id });
         for id in tasks {
             self.abort(id);
         }
@@ -88,12 +93,21 @@ impl Shard {
         self.close(slot, CloseReason::TransportError);
     }
 
-    /// Tells the initiator that it is logged out, as far as that is possible.
-    pub(super) fn log_out(&mut self, slot: usize, reason: LogoutReason) {
+    /// Tells the initiator that it is logged out, and closes the connection once that has left. Nothing more is taken.
+    pub(super) fn log_out(&mut self, slot: usize, reason: LogoutReason, close: CloseReason) {
         let chain = &mut self.chain;
-        if let Some(Some(connection)) = self.connections.get_mut(slot) {
-            // Best effort: the disconnect says the same.
-            let _ = connection.send_control(chain, |channel, out| channel.logout(reason, out));
+        let Some(Some(connection)) = self.connections.get_mut(slot) else {
+            return;
+        };
+        if !connection.is_open() {
+            return;
+        }
+        let sent = connection.send_control(chain, |channel, out| channel.logout(reason, out));
+        if matches!(sent, Ok(true)) {
+            connection.leaving = Some((close, self.now));
+        } else {
+            // The disconnect says the same.
+            self.close(slot, close);
         }
     }
 
@@ -103,7 +117,7 @@ impl Shard {
         let Some(Some(connection)) = self.connections.get_mut(slot) else {
             return;
         };
-        if connection.closing.is_some() || !connection.protocol.credits.credit_request_due() {
+        if !connection.is_open() || !connection.protocol.credits.credit_request_due() {
             return;
         }
         let sent = connection.send_control(chain, |channel, out| {
@@ -121,11 +135,8 @@ impl Shard {
                 continue;
             };
             let Some((_, since)) = connection.closing else {
-                let age = connection.adopted.map_or(Duration::ZERO, |then| {
-                    self.now.saturating_duration_since(then)
-                });
-                if !connection.established && age > HANDSHAKE_TIMEOUT {
-                    self.close(slot, CloseReason::HandshakeFailed);
+                if let Some(reason) = overdue(connection, self.now) {
+                    self.close(slot, reason);
                 }
                 continue;
             };
@@ -163,9 +174,8 @@ impl Shard {
             let Some(connection) = self.connections[slot].as_deref() else {
                 continue;
             };
-            if connection.closing.is_none() && (late || connection.tasks.is_empty()) {
-                self.log_out(slot, LogoutReason::Unspecified);
-                self.close(slot, CloseReason::Shutdown);
+            if late || connection.tasks.is_empty() {
+                self.log_out(slot, LogoutReason::Unspecified, CloseReason::Shutdown);
             }
         }
         let empty = self.connections.iter().all(Option::is_none);
@@ -175,4 +185,22 @@ impl Shard {
             self.control.send(ControlMessage::Drained { shard });
         }
     }
+}
+
+/// Why an open connection has to be closed now, if it has to.
+fn overdue(connection: &mut Connection, now: Instant) -> Option<CloseReason> {
+    let since = |then: Instant| now.saturating_duration_since(then);
+    if let Some((reason, then)) = connection.leaving {
+        return (since(then) > LOGOUT_TIMEOUT).then_some(reason);
+    }
+    let age = connection.adopted.map_or(Duration::ZERO, since);
+    if !connection.established && !connection.announced && age > HANDSHAKE_TIMEOUT {
+        return Some(CloseReason::HandshakeFailed);
+    }
+    if connection.signaled == 0 {
+        connection.stalled = None;
+        return None;
+    }
+    let stalled = since(*connection.stalled.get_or_insert(now));
+    (stalled > STALL_TIMEOUT).then_some(CloseReason::Stalled)
 }

@@ -43,6 +43,10 @@ pub struct Connection {
     pub established: bool,
     /// Whether a message came before that, and the control thread knows.
     pub announced: bool,
+    /// Since when the adapter has reported no send, though some are posted; looked at now and then.
+    pub stalled: Option<Instant>,
+    /// A logout is on its way: nothing more is taken, and it is closed when the logout has left, for this reason.
+    pub leaving: Option<(CloseReason, Instant)>,
     /// Why and since when it is being closed.
     pub closing: Option<(CloseReason, Instant)>,
     /// Send slots that are free.
@@ -148,6 +152,18 @@ impl Connection {
         chain.push(id, Operation::Send, true, [sge]);
         self.post(chain)?;
         Ok(true)
+    }
+
+    /// A signaled request completed, and its chain's entries are free again.
+    pub fn completed(&mut self, entries: u32) {
+        self.signaled = self.signaled.saturating_sub(1);
+        self.room += entries;
+        self.stalled = None;
+    }
+
+    /// Whether new commands are served.
+    pub fn is_open(&self) -> bool {
+        self.closing.is_none() && self.leaving.is_none()
     }
 
     /// A send slot's message has left.

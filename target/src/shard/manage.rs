@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use pagecast_core::scsi::UnitId;
+
 use super::messages::{Mailer, ShardMessage};
 use super::task::TaskId;
 use crate::session::SessionId;
@@ -9,8 +11,8 @@ use crate::session::SessionId;
 /// Which tasks to abort.
 #[derive(Clone, Copy, Debug)]
 pub struct AbortScope {
-    /// Those for this device.
-    pub device: usize,
+    /// Those for this logical unit.
+    pub unit: UnitId,
     /// Those of this session alone, if one is named.
     pub session: Option<SessionId>,
 }

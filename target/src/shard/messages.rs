@@ -65,6 +65,11 @@ pub enum ControlMessage {
         /// The buffers.
         buffers: MessageBuffers,
     },
+    /// Message buffers that were ordered could not be registered.
+    BuffersFailed {
+        /// On which adapter.
+        port: usize,
+    },
     /// A shard has nothing left after `Drain`.
     Drained {
         /// Which shard.
@@ -98,6 +103,8 @@ pub enum CloseReason {
     Shutdown,
     /// A work request failed, or could not be posted.
     TransportError,
+    /// The peer acknowledged nothing for too long.
+    Stalled,
     /// The initiator broke the protocol.
     Violation,
     /// The initiator logged out.

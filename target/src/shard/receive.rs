@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use pagecast_core::block::BlockOp;
-use pagecast_core::scsi::BlockCommand;
+use pagecast_core::block::Transfer;
+use pagecast_core::scsi::{BlockCommand, Plan, Status};
 
 use super::Shard;
 use super::messages::{CloseReason, ControlMessage};
@@ -21,7 +22,7 @@ impl Shard {
         };
         connection.receives -= 1;
         connection.buffers.receive.take_back(receive as usize);
-        if !ok || connection.closing.is_some() {
+        if !ok || !connection.is_open() {
             return;
         }
         if !connection.established && !connection.announced {
@@ -29,13 +30,11 @@ impl Shard {
             let connection = connection.id;
             self.control.send(ControlMessage::Early { connection });
         }
-        if self.draining.is_some() {
-            return self.close(slot, CloseReason::Shutdown);
-        }
         self.message(slot, receive, bytes);
     }
 
     fn message(&mut self, slot: usize, receive: u32, bytes: u32) {
+        let draining = self.draining.is_some();
         let id = self.tasks.allocate();
         let Some(Some(connection)) = self.connections.get_mut(slot) else {
             return self.tasks.release(id);
@@ -49,7 +48,13 @@ impl Shard {
             .bytes(receive as usize, bytes as usize);
         let received = connection.protocol.receive(message, task);
         let plan = match received {
-            Received::Command(command) => connection.scsi.plan(&command),
+            // Initiators try again elsewhere, or here when we are back.
+            Received::Command(_) if draining => Plan::Respond(Status::Busy.into()),
+            Received::Command(command) => {
+                let unit = connection.scsi.unit_at(command.lun);
+                task.unit = unit.map(|unit| connection.scsi.unit(unit).id());
+                connection.scsi.plan(&command)
+            }
             Received::Refused(refusal) => {
                 task.receive_slot = Some(receive);
                 self.enlist(id);
@@ -64,9 +69,9 @@ impl Shard {
             Received::Consumed => {
                 self.tasks.release(id);
                 if connection.post_receive(receive).is_err() {
-                    self.close(slot, CloseReason::TransportError);
+                    return self.close(slot, CloseReason::TransportError);
                 }
-                return;
+                return self.request_credit(slot);
             }
             Received::Logout => {
                 self.tasks.release(id);
@@ -75,8 +80,7 @@ impl Shard {
             Received::Violation(reason, why) => {
                 self.tasks.release(id);
                 tracing::warn!(initiator = %connection.session.initiator, %why, "protocol violation");
-                self.log_out(slot, reason);
-                return self.close(slot, CloseReason::Violation);
+                return self.log_out(slot, reason, CloseReason::Violation);
             }
         };
         task.receive_slot = Some(receive);
@@ -119,7 +123,16 @@ impl Shard {
         };
         task.device = Some(Arc::clone(device));
         Counters::add(&device.counters[usize::from(self.id)].in_flight, 1);
-        task.expected = command.transfer.data_in().max(command.transfer.data_out());
+        task.transfer = command.transfer;
+        // A buffer for the other direction is none for this one.
+        let wrong = match command.transfer {
+            Transfer::Out(_) => task.offered_out == 0 && task.offered_in > 0,
+            Transfer::In(_) => task.offered_in == 0 && task.offered_out > 0,
+            Transfer::None => false,
+        };
+        if wrong {
+            return self.refuse(id, Refusal::INVALID_FIELD_IN_IU);
+        }
         let durable = command.fua;
         // Core bounds transfers by the limits that the device was made with, which fit 32 bits.
         task.work = match &command.op {
@@ -158,12 +171,13 @@ impl Shard {
                 unmap: *unmap,
                 durable,
             },
-            BlockOp::Unmap(ranges) => Work::Unmap(
-                ranges
+            BlockOp::Unmap(ranges) => Work::Unmap {
+                ranges: ranges
                     .iter()
                     .map(|range| (range.offset(size), range.length(size)))
                     .collect::<VecDeque<_>>(),
-            ),
+                durable,
+            },
             BlockOp::Flush => Work::Flush,
         };
         task.command = Some((command.unit, command.op));

@@ -9,7 +9,7 @@ use rustix::fd::OwnedFd;
 use super::Shard;
 
 /// How long a sleep may last: timeouts are swept this often.
-const NAP: Duration = Duration::from_millis(250);
+const NAP: Duration = Duration::from_secs(1);
 
 impl Shard {
     /// Serves until told to stop.
@@ -74,13 +74,15 @@ impl Sleeper {
         super::Gauges::count_sleep(&shard.gauges);
         self.events.clear();
         let timeout = rustix::event::Timespec {
-            tv_sec: 0,
+            tv_sec: NAP.as_secs() as i64,
             tv_nsec: i64::from(NAP.subsec_nanos()),
         };
+        // Without connections there are no timeouts.
+        let timeout = (!shard.is_empty()).then_some(&timeout);
         match epoll::wait(
             &self.epoll,
             rustix::buffer::spare_capacity(&mut self.events),
-            Some(&timeout),
+            timeout,
         ) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),

@@ -1,5 +1,6 @@
 //! SRP as a shard speaks it: between information units and tasks.
 
+use pagecast_core::block::Transfer;
 use pagecast_core::scsi::{Command, Sense, SenseCode, SenseKey, TaskAttribute};
 
 use super::task::{Ending, ManagementStatus, Task};
@@ -189,12 +190,13 @@ pub fn refusal_ending(refusal: Refusal) -> Ending {
 
 fn residuals(task: &Task) -> Residuals {
     let offered = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
-    if task.offered_in > 0 {
-        Residuals::of_in(task.expected, offered(task.offered_in), task.transferred)
-    } else if task.offered_out > 0 {
-        Residuals::of_out(task.expected, offered(task.offered_out), task.transferred)
-    } else {
-        Residuals::NONE
+    let (offered_in, offered_out) = (offered(task.offered_in), offered(task.offered_out));
+    match task.transfer {
+        Transfer::In(expected) => Residuals::of_in(expected, offered_in, task.transferred),
+        Transfer::Out(expected) => Residuals::of_out(expected, offered_out, task.transferred),
+        Transfer::None if task.offered_in > 0 => Residuals::of_in(0, offered_in, 0),
+        Transfer::None if task.offered_out > 0 => Residuals::of_out(0, offered_out, 0),
+        Transfer::None => Residuals::NONE,
     }
 }
 

@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use pagecast_core::block::BlockOp;
-use pagecast_core::scsi::{PendingParameters, Response, UnitIndex};
+use pagecast_core::block::{BlockOp, Transfer};
+use pagecast_core::scsi::{PendingParameters, Response, UnitId, UnitIndex};
 use pagecast_rdma::fabric::{RemoteBuffer, Sge};
 use pagecast_rdma::windows::{Lease, RevokedRange};
 
@@ -27,6 +27,8 @@ pub struct Task {
     pub tag: u64,
     /// The receive slot that the command still occupies.
     pub receive_slot: Option<u32>,
+    /// The logical unit that it is addressed to, if there is one.
+    pub unit: Option<UnitId>,
     /// The device it is for, once known.
     pub device: Option<Arc<Device>>,
     /// What core planned, so that core can end it.
@@ -55,8 +57,8 @@ pub struct Task {
     pub offered_out: u64,
     /// See `offered_out`.
     pub offered_in: u64,
-    /// Bytes that the CDB asks for.
-    pub expected: u64,
+    /// The data phase that the CDB asks for.
+    pub transfer: Transfer,
     /// Bytes that the data phase moved, or will.
     pub transferred: u64,
     /// Staging memory that it holds.
@@ -168,8 +170,13 @@ pub enum Work {
         /// On stable storage before the status.
         durable: bool,
     },
-    /// Discard ranges (byte offset and length), first to last.
-    Unmap(VecDeque<(u64, u64)>),
+    /// Discard ranges, first to last.
+    Unmap {
+        /// Byte offsets and lengths.
+        ranges: VecDeque<(u64, u64)>,
+        /// On stable storage before the status.
+        durable: bool,
+    },
     /// Wait for aborted tasks to go.
     Management,
 }
@@ -271,7 +278,9 @@ impl TaskTable {
             self.free.reserve(self.tasks.len());
             TaskId(self.tasks.len() as u32 - 1)
         });
-        self.get(id).phase = Phase::Running;
+        let task = self.get(id);
+        debug_assert_eq!(task.phase, Phase::Free);
+        task.phase = Phase::Running;
         id
     }
 

@@ -65,6 +65,12 @@ impl Shard {
             }
         }
         if stuck {
+            for request in chain.requests() {
+                if let Some((_, _, Kind::Fetch(id))) = work_id::decode(request.id) {
+                    self.tasks.get(id).fetching -= 1;
+                    connection.reads_free += 1;
+                }
+            }
             self.close(slot, CloseReason::TransportError);
             return;
         }
@@ -87,8 +93,7 @@ impl Shard {
 
     pub(super) fn fetch_completed(&mut self, slot: usize, id: TaskId, ok: bool) {
         if let Some(Some(connection)) = self.connections.get_mut(slot) {
-            connection.signaled -= 1;
-            connection.room += 1;
+            connection.completed(1);
             connection.reads_free += 1;
         }
         let lost = !ok || self.is_closing(slot);
@@ -149,8 +154,7 @@ impl Shard {
     pub(super) fn partial_completed(&mut self, slot: usize, id: TaskId, ok: bool) {
         let task = self.tasks.get(id);
         if let Some(Some(connection)) = self.connections.get_mut(slot) {
-            connection.signaled -= 1;
-            connection.room += task.posted;
+            connection.completed(task.posted);
         }
         if !ok || task.aborted {
             self.retire(id);
@@ -167,22 +171,25 @@ impl Shard {
     pub(super) fn response_completed(&mut self, slot: usize, id: TaskId) {
         let task = self.tasks.get(id);
         if let Some(Some(connection)) = self.connections.get_mut(slot) {
-            connection.signaled -= 1;
-            connection.room += task.posted;
+            connection.completed(task.posted);
             connection.sent(task.send_slot);
         }
         self.release(id);
         self.pump_fetches(slot);
         self.pump_room(slot);
+        self.request_credit(slot);
     }
 
     pub(super) fn control_completed(&mut self, slot: usize, send: u32) {
         if let Some(Some(connection)) = self.connections.get_mut(slot) {
-            connection.signaled -= 1;
-            connection.room += 1;
+            connection.completed(1);
             connection.sent(send);
+            if let Some((reason, _)) = connection.leaving {
+                return self.close(slot, reason);
+            }
         }
         self.pump_room(slot);
+        self.request_credit(slot);
     }
 }
 

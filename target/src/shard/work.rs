@@ -2,8 +2,9 @@
 //! for something or is handed to transmission.
 
 use pagecast_backends::{Done, Operation, Token};
-use pagecast_core::block::BlockFault;
-use pagecast_core::scsi::Plan;
+use pagecast_core::block::{BlockFault, Transfer};
+use pagecast_core::scsi::sense::codes;
+use pagecast_core::scsi::{Plan, Response};
 use pagecast_memory::Slice;
 use pagecast_rdma::windows::RevokedRange;
 
@@ -41,14 +42,15 @@ impl Shard {
                 self.submit(id, Operation::Flush);
             }
             Work::VerifyMedium { left, .. } => {
-                let bytes = (*left).min(STRIDE) as usize;
+                let left = *left;
+                let bytes = left.min(self.stride(id)) as usize;
                 self.stage(id, bytes, Stage::Medium);
             }
             Work::VerifyData { length, .. } => {
                 let bytes = u64::from(*length);
                 self.start_data_out(id, bytes);
             }
-            Work::WriteSame { zeros: true, .. } | Work::Unmap(_) => self.revoke_next(id),
+            Work::WriteSame { zeros: true, .. } | Work::Unmap { .. } => self.revoke_next(id),
             Work::WriteSame { block, .. } => {
                 let bytes = u64::from(*block);
                 self.start_data_out(id, bytes);
@@ -218,6 +220,9 @@ impl Shard {
             &mut Work::Write {
                 offset, durable, ..
             } => {
+                // The write cache may have been switched off since the plan.
+                let device = task.device.as_ref();
+                let durable = durable || device.is_some_and(|device| !device.unit.write_cache());
                 let buffers = self.data_out(id, bytes);
                 self.submit(
                     id,
@@ -279,8 +284,12 @@ impl Shard {
                 let task = self.tasks.get(id);
                 let mut response = response;
                 let mut data = std::mem::take(&mut response.data);
+                let length = data.len() as u64;
                 data.truncate(usize::try_from(task.offered_in).unwrap_or(usize::MAX));
                 task.ending = Ending::Scsi(response);
+                if !data.is_empty() {
+                    task.transfer = Transfer::In(length);
+                }
                 if data.is_empty() {
                     self.transmit(id);
                 } else {
@@ -291,7 +300,7 @@ impl Shard {
             }
             Plan::Parameters { length, pending } => {
                 let task = self.tasks.get(id);
-                task.expected = u64::from(length);
+                task.transfer = Transfer::Out(u64::from(length));
                 task.work = Work::Parameters {
                     length,
                     pending: Some(pending),
@@ -302,10 +311,18 @@ impl Shard {
         }
     }
 
+    /// Bytes that a long operation of our own moves at a time: no more than there is memory for.
+    fn stride(&mut self, id: TaskId) -> u64 {
+        let port = self.port_of(id);
+        port.and_then(|port| self.ports[port].as_ref())
+            .map_or(STRIDE, |port| STRIDE.min(port.staging.capacity() as u64))
+    }
+
     fn read_medium(&mut self, id: TaskId) {
+        let stride = self.stride(id);
         let task = self.tasks.get(id);
         let (offset, bytes, skip) = match task.work {
-            Work::VerifyMedium { offset, left } => (offset, left.min(STRIDE), 0),
+            Work::VerifyMedium { offset, left } => (offset, left.min(stride), 0),
             Work::VerifyData { offset, length } => {
                 // The first chunks hold the initiator's data, unless it came in the command itself.
                 let skip = if task.immediate.is_some() {
@@ -413,10 +430,15 @@ impl Shard {
         let task = self.tasks.get(id);
         let range = match &task.work {
             Work::WriteSame { offset, left, .. } => Some((*offset, *left)),
-            Work::Unmap(ranges) => ranges.front().copied(),
+            Work::Unmap { ranges, .. } => ranges.front().copied(),
             _ => None,
         };
         let Some((offset, length)) = range else {
+            if let Work::Unmap { durable, .. } = &mut task.work
+                && std::mem::take(durable)
+            {
+                return self.submit(id, Operation::Flush);
+            }
             return self.end_block(id, Ok(()));
         };
         let Some(device) = task.device.clone() else {
@@ -468,7 +490,7 @@ impl Shard {
                     }
                 }
             }
-            Work::Unmap(ranges) => match ranges.front() {
+            Work::Unmap { ranges, .. } => match ranges.front() {
                 Some(&(offset, length)) => Operation::Discard { offset, length },
                 None => return self.end_block(id, Ok(())),
             },
@@ -488,6 +510,7 @@ impl Shard {
     }
 
     pub(super) fn backend_done(&mut self, done: Done) {
+        let flushed = matches!(done.operation, Operation::Flush);
         if let Operation::Read { mut buffers, .. } | Operation::Write { mut buffers, .. } =
             done.operation
         {
@@ -501,6 +524,8 @@ impl Shard {
         let slot = usize::from(task.connection);
         task.phase = Phase::Running;
         task.revoked = None;
+        let lost = self.note_lost_writes(id, flushed, done.result.is_err());
+        let task = self.tasks.get(id);
         if task.aborted || self.is_closing(slot) {
             self.retire(id);
             return self.finish_close(slot);
@@ -510,10 +535,33 @@ impl Shard {
             let write = self.is_write(id);
             return self.end_block(id, Err(fault(error, write)));
         }
+        if lost {
+            return self.end_block(id, Err(BlockFault::Medium { write: true }));
+        }
         self.backend_succeeded(id);
     }
 
+    /// The kernel reports a failed write-back once, to whoever flushes next; but what was lost may be anybody's. So every session
+    /// hears of it, at its own next flush. `true` if this session has to hear of it now.
+    fn note_lost_writes(&mut self, id: TaskId, flushed: bool, failed: bool) -> bool {
+        let task = self.tasks.get(id);
+        let (Some(device), Some(Some(connection))) = (
+            &task.device,
+            self.connections.get(usize::from(task.connection)),
+        ) else {
+            return false;
+        };
+        if !flushed {
+            return false;
+        }
+        if failed {
+            device.lose_writes();
+        }
+        connection.session.hears_of_lost_writes(device)
+    }
+
     fn backend_succeeded(&mut self, id: TaskId) {
+        let stride = self.stride(id);
         let task = self.tasks.get(id);
         match &mut task.work {
             Work::Read { .. } => {
@@ -526,7 +574,7 @@ impl Shard {
                 self.end_block(id, Ok(()));
             }
             Work::VerifyMedium { offset, left } => {
-                let step = (*left).min(STRIDE);
+                let step = (*left).min(stride);
                 *offset += step;
                 *left -= step;
                 if *left == 0 {
@@ -555,9 +603,13 @@ impl Shard {
                     self.write_next(id);
                 }
             }
-            Work::Unmap(ranges) => {
-                ranges.pop_front();
-                self.revoke_next(id);
+            Work::Unmap { ranges, .. } => {
+                // After the last one comes the flush, and after that the end.
+                if ranges.pop_front().is_some() {
+                    self.revoke_next(id);
+                } else {
+                    self.end_block(id, Ok(()));
+                }
             }
             _ => self.end_block(id, Ok(())),
         }
@@ -593,6 +645,9 @@ impl Shard {
         {
             let response = connection.scsi.complete(*unit, op, result);
             task.ending = Ending::Scsi(response);
+        } else if result.is_err() {
+            // Parameter data that could not be moved.
+            task.ending = Ending::Scsi(Response::check_condition(codes::INTERNAL_FAILURE));
         }
         if !keeps_data {
             if matches!(task.work, Work::Read { .. }) {
@@ -704,7 +759,7 @@ impl Shard {
         }
     }
 
-    fn port_of(&mut self, id: TaskId) -> Option<usize> {
+    pub(super) fn port_of(&mut self, id: TaskId) -> Option<usize> {
         let slot = usize::from(self.tasks.get(id).connection);
         Some(self.connections.get(slot)?.as_deref()?.port)
     }
