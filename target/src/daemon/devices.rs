@@ -23,6 +23,9 @@ use crate::staging::CHUNK;
 /// Bytes that one command moves at most, however much staging memory there is.
 const MAX_TRANSFER: usize = 4 << 20;
 
+/// Bytes that one WRITE SAME writes at most, so that it ends well before its timeout where no hole can be punched.
+const MAX_WRITE_SAME: u32 = 32 << 20;
+
 /// Bytes that one command moves at most; VPD page B0h tells initiators. It has to fit a shard's staging memory, twice for
 /// VERIFY, which compares.
 pub fn max_transfer(staging: usize) -> u32 {
@@ -168,6 +171,7 @@ fn model(
             granularity_blocks: properties.discard_granularity / block_size,
             ..Provisioning::default()
         });
+        model.limits.max_write_same_blocks = MAX_WRITE_SAME / block_size;
     }
     Ok(model)
 }
