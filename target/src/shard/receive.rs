@@ -123,7 +123,10 @@ impl Shard {
         };
         task.device = Some(Arc::clone(device));
         Counters::add(&device.counters[usize::from(self.id)].in_flight, 1);
-        task.transfer = command.transfer;
+        // A parameter list that was fetched for it is the data phase that it had.
+        if command.transfer != Transfer::None {
+            task.transfer = command.transfer;
+        }
         // A buffer for the other direction is none for this one.
         let wrong = match command.transfer {
             Transfer::Out(_) => task.offered_out == 0 && task.offered_in > 0,
