@@ -219,8 +219,9 @@ fn send_some(
         }
         chain.signal_last(work_id::encode(connection.key, Kind::Partial(id)));
         task.posted = chain.len() as u32;
-        task.phase = Phase::Partial;
+        // Only then is there a completion to wait for.
         connection.post(chain)?;
+        task.phase = Phase::Partial;
         return Ok(true);
     }
     // The receive is posted before the response that allows the initiator to use it.
