@@ -6,6 +6,7 @@
 //!
 //! [`Daemon::build`] starts no thread: tests drive its parts by hand. [`Daemon::run`] gives each part its thread.
 
+pub mod adapters;
 pub mod buffers;
 pub mod devices;
 pub mod logins;
@@ -16,21 +17,19 @@ mod addresses;
 mod run;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use pagecast_backends::{Backend, Engine, EngineError, IoQueue, ThreadPool};
 use pagecast_rdma::fabric::{
-    Adapter, AdapterEvent, CmEvent, CompletionQueue, ConnectionId, ConnectionManager, Fabric,
-    FabricError, ListenerId,
+    Adapter, CmEvent, ConnectionId, ConnectionManager, Fabric, FabricError, ListenerId,
 };
 use pagecast_rdma::windows::{self, WindowError, WindowService, default_budget, read_limits};
 use thiserror::Error;
 
 use crate::config::{Config, DeviceConfig, IoEngine, Settings};
-use crate::control::reports::AdapterReport;
 use crate::device::{Device, MAX_ADAPTERS};
 use crate::identity::MachineId;
 use crate::session::{Session, SessionId};
@@ -38,11 +37,11 @@ use crate::shard::connection::Connection;
 use crate::shard::messages::{
     CloseReason, ConnectionKey, ControlMessage, Mailbox, Mailer, ShardMessage, mailbox,
 };
-use crate::shard::port::Port;
 use crate::shard::work_id::GENERATIONS;
 use crate::shard::{Gauges, Shard, ShardParts};
 use crate::srp::nexus::{NexusId, Nexuses};
-use buffers::{BufferStock, Layout};
+use adapters::AdapterPort;
+use buffers::Layout;
 use devices::DeviceError;
 use logins::PendingAccept;
 use targets::Target;
@@ -132,8 +131,8 @@ pub struct Shared {
     pub engine: String,
     /// When it started.
     pub started: Instant,
-    /// Adapters in service, by number.
-    pub adapters: Mutex<Vec<AdapterReport>>,
+    /// Adapters in service.
+    pub adapters: Mutex<Vec<Arc<dyn Adapter>>>,
     /// Bytes registered for messages.
     pub message_bytes: AtomicU64,
     /// Logins accepted.
@@ -147,6 +146,12 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Adapters in service.
+    pub fn adapters(&self) -> MutexGuard<'_, Vec<Arc<dyn Adapter>>> {
+        // The list is never left half changed.
+        self.adapters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Who is logged in.
     pub fn sessions(&self) -> MutexGuard<'_, BTreeMap<SessionId, Arc<Session>>> {
         // The table is never left half changed.
@@ -161,10 +166,8 @@ pub struct Control {
     manager: Box<dyn ConnectionManager>,
     shared: Arc<Shared>,
     inbox: Mailbox<ControlMessage>,
-    adapters: Vec<Arc<dyn Adapter>>,
-    stocks: Vec<BufferStock>,
-    /// The completion queue of each shard on each adapter.
-    queues: HashMap<(usize, usize), Arc<dyn CompletionQueue>>,
+    /// Adapters in service, by number.
+    ports: [Option<AdapterPort>; MAX_ADAPTERS],
     shards: Vec<ShardHandle>,
     /// Which targets each listener is for, and what portal it is.
     listeners: HashMap<ListenerId, Vec<usize>>,
@@ -248,7 +251,7 @@ impl Daemon {
             .iter()
             .enumerate()
             .map(|(index, device)| {
-                let most = devices::max_transfer(staging_share(&settings));
+                let most = devices::max_transfer(adapters::staging_share(&settings));
                 devices::open(index, device, machine, &windows, count, most, parts).map(Arc::new)
             })
             .collect::<Result<Arc<[_]>, _>>()?;
@@ -281,9 +284,7 @@ impl Daemon {
             fabric,
             shared: Arc::clone(&shared),
             inbox,
-            adapters: Vec::new(),
-            stocks: Vec::new(),
-            queues: HashMap::new(),
+            ports: Default::default(),
             shards: handles,
             listeners: HashMap::new(),
             connections: HashMap::new(),
@@ -330,26 +331,15 @@ impl Control {
                 }
             }
         }
-        for port in 0..self.adapters.len() {
-            while let Some(event) = self.adapters[port].next_event() {
-                busy = true;
-                self.adapter_event(port, event);
-            }
-        }
-        busy
+        busy | self.adapter_events()
     }
 
     /// Has message buffers registered in the background from now on.
     pub fn order_from(&mut self, orders: crossbeam_channel::Sender<buffers::Order>) {
-        for stock in &mut self.stocks {
-            stock.order_from(orders.clone());
+        for port in self.ports.iter_mut().flatten() {
+            port.stock.order_from(orders.clone());
         }
         self.orders = Some(orders);
-    }
-
-    fn count_message_bytes(&self) {
-        let bytes: usize = self.stocks.iter().map(BufferStock::bytes).sum();
-        self.shared.message_bytes.store(bytes as u64, Relaxed);
     }
 
     /// Starts a new period of the devices' worst command times.
@@ -364,69 +354,6 @@ impl Control {
     /// Whether everything has ended.
     pub fn is_stopped(&self) -> bool {
         self.stopped
-    }
-
-    /// Takes adapters into service that were not there before. Slow: registers their buffers.
-    pub fn find_adapters(&mut self) -> Result<(), StartError> {
-        for adapter in self.fabric.adapters()? {
-            if self.port_of(&adapter).is_none() {
-                self.add_adapter(adapter)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn port_of(&self, adapter: &Arc<dyn Adapter>) -> Option<usize> {
-        self.adapters
-            .iter()
-            .position(|known| Arc::ptr_eq(known, adapter))
-    }
-
-    fn add_adapter(&mut self, adapter: Arc<dyn Adapter>) -> Result<usize, StartError> {
-        let port = self.adapters.len();
-        if port >= MAX_ADAPTERS {
-            tracing::warn!(
-                adapter = adapter.name(),
-                "more adapters than can be served; ignoring it"
-            );
-            return Err(FabricError::Invalid("too many adapters").into());
-        }
-        let settings = &self.shared.settings;
-        let staging = staging_share(settings);
-        let layout = layout(settings);
-        let memory_error = |bytes: usize, source: FabricError| StartError::Memory {
-            adapter: adapter.name().to_owned(),
-            bytes,
-            source,
-        };
-        let stock = BufferStock::new(port, Arc::clone(&adapter), layout, self.orders.clone())
-            .map_err(|source| memory_error(layout.bytes(), source))?;
-        for (number, shard) in self.shards.iter().enumerate() {
-            let share = Port::open(Arc::clone(&adapter), staging)
-                .map_err(|source| memory_error(staging, source))?;
-            self.queues
-                .insert((number, port), Arc::clone(&share.completions));
-            shard.mail.send(ShardMessage::Port(port, Box::new(share)));
-        }
-        for device in self.shared.devices.iter() {
-            device.attach(port, &adapter);
-        }
-        tracing::info!(adapter = adapter.name(), "adapter in service");
-        let mut names = self
-            .shared
-            .adapters
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        names.push(AdapterReport {
-            name: adapter.name().to_owned(),
-            node_guid: format!("{:016x}", adapter.capabilities().node_guid),
-            on_demand_paging: adapter.capabilities().on_demand_paging,
-        });
-        drop(names);
-        self.adapters.push(adapter);
-        self.stocks.push(stock);
-        self.count_message_bytes();
-        Ok(port)
     }
 
     fn message(&mut self, message: ControlMessage) {
@@ -447,14 +374,11 @@ impl Control {
                 }
             }
             ControlMessage::Buffers { port, buffers } => {
-                if let Some(stock) = self.stocks.get_mut(port) {
-                    stock.delivered(buffers);
-                }
-                self.count_message_bytes();
+                self.buffers_delivered(port, buffers);
             }
             ControlMessage::BuffersFailed { port } => {
-                if let Some(stock) = self.stocks.get_mut(port) {
-                    stock.failed();
+                if let Some(Some(port)) = self.ports.get_mut(port) {
+                    port.stock.failed();
                 }
             }
             ControlMessage::Drained { shard } => {
@@ -488,7 +412,12 @@ impl Control {
             }
             CmEvent::AdapterRemoved {
                 connection: Some(connection),
-            } => self.lost(connection, CloseReason::AdapterRemoved),
+            } => {
+                self.lost(connection, CloseReason::AdapterRemoved);
+                if let Some(entry) = self.connections.get(&connection) {
+                    self.adapter_gone(entry.port);
+                }
+            }
             CmEvent::AdapterRemoved { connection: None } => {
                 tracing::warn!("an adapter under a listener is gone");
             }
@@ -514,8 +443,8 @@ impl Control {
         let Some(entry) = self.connections.remove(&connection) else {
             return;
         };
-        if let Some(stock) = self.stocks.get_mut(entry.port) {
-            stock.give_back(buffers);
+        if let Some(Some(port)) = self.ports.get_mut(entry.port) {
+            port.stock.give_back(buffers);
         }
         if let Some(shard) = self.shards.get_mut(usize::from(key.shard)) {
             shard.free_slots.push(key.slot);
@@ -524,36 +453,7 @@ impl Control {
         }
         self.leave(&entry, connection);
         self.accept_after(connection);
-    }
-
-    fn adapter_event(&mut self, port: usize, event: AdapterEvent) {
-        let name = self.adapters[port].name().to_owned();
-        match event {
-            AdapterEvent::Fatal | AdapterEvent::CompletionQueueError => {
-                tracing::error!(adapter = %name, ?event, "adapter failed; closing its connections");
-                let lost: Vec<_> = self
-                    .connections
-                    .iter()
-                    .filter(|(_, entry)| entry.port == port)
-                    .map(|(&connection, _)| connection)
-                    .collect();
-                for connection in lost {
-                    self.lost(connection, CloseReason::AdapterRemoved);
-                }
-            }
-            AdapterEvent::PortActive(number) => {
-                tracing::info!(adapter = %name, number, "port is up");
-            }
-            AdapterEvent::PortError(number) => {
-                tracing::warn!(adapter = %name, number, "port is down");
-            }
-            AdapterEvent::QueuePairError(number) => {
-                tracing::debug!(adapter = %name, number, "queue pair error");
-            }
-            AdapterEvent::Other(code) => {
-                tracing::debug!(adapter = %name, code, "adapter event");
-            }
-        }
+        self.retire_if_gone(entry.port);
     }
 
     fn tell(&self, key: ConnectionKey, message: ShardMessage) {
@@ -584,11 +484,6 @@ impl Control {
         }
         self.stopped = true;
     }
-}
-
-/// Bytes of staging memory that each shard has on each adapter.
-fn staging_share(settings: &Settings) -> usize {
-    (settings.staging_memory.bytes() as usize / settings.shard_count()).max(devices::MIN_STAGING)
 }
 
 fn window_service(settings: &Settings) -> Result<Arc<WindowService>, StartError> {

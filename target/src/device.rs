@@ -1,8 +1,8 @@
 //! A device: one backing store with one identity, shared by every shard.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use pagecast_backends::{Backend, BackendError};
@@ -38,8 +38,6 @@ pub struct Device {
     pub config: DeviceConfig,
     /// The windows on its page cache, on all adapters; none where zero copy is off.
     pub windows: Option<DeviceWindows>,
-    /// Those of each adapter by its number, for the hot path.
-    pub caches: [OnceLock<Arc<WindowCache>>; MAX_ADAPTERS],
     /// Counters by shard, so that shards do not fight over a cache line.
     pub counters: Box<[Counters]>,
     size: SizeLease,
@@ -127,7 +125,6 @@ impl Device {
             path,
             config,
             windows,
-            caches: std::array::from_fn(|_| OnceLock::new()),
             counters: (0..shards).map(|_| Counters::default()).collect(),
             size: SizeLease {
                 epoch: Instant::now(),
@@ -191,13 +188,23 @@ impl Device {
     }
 
     /// Serves the device's page cache over an adapter as well. Slow: it tries what works.
-    pub fn attach(&self, number: usize, adapter: &Arc<dyn Adapter>) {
-        if let (Some(windows), Some(place)) = (&self.windows, self.caches.get(number)) {
-            let cache = windows.attach(adapter);
-            if cache.mode().works() {
-                let _ = place.set(cache);
-            }
+    pub fn attach(&self, adapter: &Arc<dyn Adapter>) {
+        if let Some(windows) = &self.windows {
+            windows.attach(adapter);
         }
+    }
+
+    /// Lets go of an adapter.
+    pub fn detach(&self, adapter: &Arc<dyn Adapter>) {
+        if let Some(windows) = &self.windows {
+            windows.detach(adapter, Box::new(|| ()));
+        }
+    }
+
+    /// The windows that connections over an adapter are served from, if there can be any.
+    pub fn cache(&self, adapter: &Arc<dyn Adapter>) -> Option<Arc<WindowCache>> {
+        let cache = self.windows.as_ref()?.cache(adapter)?;
+        cache.mode().works().then_some(cache)
     }
 
     /// Data that was acknowledged without being durable was lost.

@@ -184,7 +184,7 @@ impl Shard {
             match message {
                 ShardMessage::Port(number, port) => {
                     if let Some(place) = self.ports.get_mut(number) {
-                        *place = Some(port);
+                        *place = port;
                     }
                 }
                 ShardMessage::Adopt(connection) => self.adopt(connection),

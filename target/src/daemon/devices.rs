@@ -134,7 +134,7 @@ fn model(
     let name = || config.name.to_string();
     let properties = backend.properties();
     let block_size = config.block_size;
-    if properties.size % u64::from(block_size) != 0 {
+    if !properties.size.is_multiple_of(u64::from(block_size)) {
         return Err(DeviceError::Size {
             name: name(),
             size: properties.size,

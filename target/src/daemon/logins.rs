@@ -195,6 +195,9 @@ impl Control {
             .map(|group| (group, &group.patterns[..]));
         let group = first_group(groups, names).ok_or(AdmitError::NoGroup)?;
         let port = match self.port_of(&request.adapter) {
+            Some(port) if self.ports[port].as_ref().is_some_and(|port| port.gone) => {
+                return Err(AdmitError::Full("its adapter is going away"));
+            }
             Some(port) => port,
             // It was plugged in after we last looked.
             None => self
@@ -387,16 +390,15 @@ impl Control {
         let shard = self
             .least_busy(port, completions)
             .ok_or(AdmitError::Full("no completion queue has room"))?;
-        let queue = self
-            .queues
-            .get(&(shard, port))
-            .map(Arc::clone)
+        let caches = (self.shared.devices.iter())
+            .map(|device| device.cache(&request.adapter))
+            .collect();
+        let Some(Some(adapter)) = self.ports.get_mut(port) else {
+            return Err(AdmitError::Full("its adapter cannot be served"));
+        };
+        let queue = (adapter.queues.get(shard).map(Arc::clone))
             .ok_or(AdmitError::Full("its adapter cannot be served"))?;
-        let buffers = self
-            .stocks
-            .get_mut(port)
-            .ok_or(AdmitError::Full("its adapter cannot be served"))?
-            .take()?;
+        let buffers = adapter.stock.take()?;
         let queue_pair = self
             .manager
             .create_queue_pair(request.connection, config, &queue);
@@ -418,6 +420,7 @@ impl Control {
             key,
             id: request.connection,
             port,
+            caches,
             scsi: session.scsi.channel(),
             session: Arc::clone(session),
             protocol: Channel::new(login, credits),
@@ -452,8 +455,8 @@ impl Control {
     }
 
     fn keep(&mut self, port: usize, buffers: MessageBuffers) {
-        if let Some(stock) = self.stocks.get_mut(port) {
-            stock.give_back(buffers);
+        if let Some(Some(port)) = self.ports.get_mut(port) {
+            port.stock.give_back(buffers);
         }
     }
 
@@ -461,9 +464,9 @@ impl Control {
     fn least_busy(&self, port: usize, completions: u32) -> Option<usize> {
         (0..self.shards.len())
             .filter(|&shard| {
-                let capacity = self
-                    .queues
-                    .get(&(shard, port))
+                let queues = self.ports.get(port).and_then(Option::as_ref);
+                let capacity = queues
+                    .and_then(|port| port.queues.get(shard))
                     .map_or(0, |queue| queue.capacity());
                 self.shards[shard].promised[port].saturating_add(completions) <= capacity
             })

@@ -1,24 +1,25 @@
 //! What the control socket shows.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::{Arc, OnceLock, PoisonError};
 
+use pagecast_rdma::fabric::{Adapter, ServiceId};
 use pagecast_rdma::windows::{Mode, Statistics};
 
 use super::Shared;
-use super::addresses::rdma_addresses;
+use super::addresses::{infiniband_ports, rdma_addresses};
 use super::targets::Target;
 use crate::config::{Endpoint, Portal, Transport, ZeroCopy};
 use crate::control::Management;
 use crate::control::reports::{
-    DaemonState, DeviceCounters, DeviceReport, DeviceState, PortalReport, SessionReport, SrpReport,
-    Stats, Status, TargetReport, ZeroCopyReport,
+    AdapterReport, DaemonState, DeviceCounters, DeviceReport, DeviceState, PortalReport,
+    SessionReport, SrpReport, Stats, Status, TargetReport, ZeroCopyReport,
 };
 use crate::device::Device;
 use crate::session::Session;
-use crate::srp::names::login_line;
+use crate::srp::names::{PortId, login_line, login_line_native};
 
 impl Management for Shared {
     fn status(&self) -> Status {
@@ -36,17 +37,17 @@ impl Management for Shared {
             targets: self.targets.len(),
             sessions,
             connections,
-            adapters: self
-                .adapters
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
+            adapters: self.adapters().iter().map(adapter_report).collect(),
             warnings: self.warnings(),
         }
     }
 
     fn devices(&self) -> Vec<DeviceReport> {
-        self.devices.iter().map(|device| report(device)).collect()
+        let adapters = self.adapters().clone();
+        self.devices
+            .iter()
+            .map(|device| report(device, &adapters))
+            .collect()
     }
 
     fn targets(&self) -> Vec<TargetReport> {
@@ -59,7 +60,7 @@ impl Management for Shared {
     fn sessions(&self) -> Vec<SessionReport> {
         Shared::sessions(self)
             .values()
-            .map(|session| session_report(session))
+            .map(session_report)
             .collect()
     }
 
@@ -126,8 +127,7 @@ impl Shared {
             .portals
             .iter()
             .filter(|portal| portal.transport == Transport::Srp)
-            .flat_map(reachable)
-            .map(|at| login_line(target.port_id(), at))
+            .flat_map(|portal| login_lines(target.port_id(), portal))
             .collect();
         commands.insert(Transport::Srp, lines);
         let sessions = Shared::sessions(self)
@@ -159,24 +159,27 @@ impl Shared {
     }
 }
 
-/// The addresses that a portal can be dialled at.
-fn reachable(portal: &Portal) -> Vec<SocketAddr> {
+/// What to write to an initiator's `add_target`, for each way to a portal.
+fn login_lines(target: PortId, portal: &Portal) -> Vec<String> {
+    let over_ip = |address, port| login_line(target, SocketAddr::new(address, port));
     match portal.endpoint {
         Endpoint::Ip { address, port } if address.is_unspecified() => rdma_addresses()
             .into_iter()
             .filter(|found| address.is_ipv6() || found.is_ipv4())
-            .map(|found| SocketAddr::new(found, port))
+            .map(|found| over_ip(found, port))
             .collect(),
-        Endpoint::Ip { address, port } => vec![SocketAddr::new(address, port)],
-        // Needs the port GID of the path that the initiator takes: the subnet's tools know it.
-        Endpoint::Service { .. } => Vec::<IpAddr>::new()
+        Endpoint::Ip { address, port } => vec![over_ip(address, port)],
+        Endpoint::Service { service_id } => infiniband_ports()
             .into_iter()
-            .map(|address| SocketAddr::new(address, 0))
+            .map(|port| {
+                let service = ServiceId(service_id.value());
+                login_line_native(target, service, port.gid, port.pkey)
+            })
             .collect(),
     }
 }
 
-fn report(device: &Device) -> DeviceReport {
+fn report(device: &Device, adapters: &[Arc<dyn Adapter>]) -> DeviceReport {
     let properties = device.backend.properties();
     let model = device.unit.model();
     let identity = &model.identity;
@@ -203,7 +206,7 @@ fn report(device: &Device) -> DeviceReport {
         uuid: identity
             .uuid
             .map_or_else(String::new, |uuid| crate::config::Uuid(uuid).to_string()),
-        zero_copy: zero_copy(device),
+        zero_copy: zero_copy(device, adapters),
         queue_depth: device.config.queue_depth_max,
         queue_depth_max: device.config.queue_depth_max,
         in_flight: device.total(|counters| &counters.in_flight),
@@ -213,7 +216,7 @@ fn report(device: &Device) -> DeviceReport {
 }
 
 /// What is in force, and why: as each adapter's probe found it.
-fn zero_copy(device: &Device) -> ZeroCopyReport {
+fn zero_copy(device: &Device, adapters: &[Arc<dyn Adapter>]) -> ZeroCopyReport {
     let off = |why: &str| ZeroCopyReport {
         mode: "off".to_owned(),
         why: why.to_owned(),
@@ -221,36 +224,41 @@ fn zero_copy(device: &Device) -> ZeroCopyReport {
     if device.config.zero_copy == ZeroCopy::Off {
         return off("\"zero_copy\": \"off\" in the configuration");
     }
-    if device.windows.is_none() {
+    let Some(windows) = &device.windows else {
         return off("the store has no page cache that can be mapped");
+    };
+    let caches: Vec<_> = adapters
+        .iter()
+        .filter_map(|adapter| windows.cache(adapter))
+        .collect();
+    let pinned = caches.iter().find(|cache| cache.mode().works());
+    let Some(cache) = pinned else {
+        let reasons = caches
+            .iter()
+            .map(|cache| format!("{}: {}", cache.adapter().name(), cache.mode()));
+        return off(&reasons.collect::<Vec<_>>().join("; "));
+    };
+    let adapter = cache.adapter().name();
+    let mut why = match cache.mode() {
+        Mode::ReadOnlyMapping => format!(
+            "{adapter} registers read-only mappings of the page cache; READs are sent from them, WRITEs are staged"
+        ),
+        mode => format!("{adapter}: {mode}"),
+    };
+    if device.config.zero_copy == ZeroCopy::Odp {
+        why.push_str("; on-demand paging, as configured, is not built yet in this version");
     }
-    let mut caches = device.caches.iter().filter_map(OnceLock::get).peekable();
-    if caches.peek().is_none() {
-        return off("no adapter can register the store's page cache");
+    ZeroCopyReport {
+        mode: "pinned".to_owned(),
+        why,
     }
-    let pinned = caches.find(|cache| cache.mode().works());
-    match pinned.map(|cache| (cache.mode(), cache.adapter())) {
-        Some((Mode::ReadOnlyMapping, adapter)) => ZeroCopyReport {
-            mode: "pinned".to_owned(),
-            why: format!(
-                "{} registers read-only mappings of the page cache; READs are sent from them, WRITEs are staged",
-                adapter.name()
-            ),
-        },
-        Some((mode, adapter)) => ZeroCopyReport {
-            mode: "pinned".to_owned(),
-            why: format!("{}: {mode}", adapter.name()),
-        },
-        None => {
-            let why = device
-                .caches
-                .iter()
-                .filter_map(OnceLock::get)
-                .map(|cache| format!("{}: {}", cache.adapter().name(), cache.mode()))
-                .collect::<Vec<_>>()
-                .join("; ");
-            off(&why)
-        }
+}
+
+fn adapter_report(adapter: &Arc<dyn Adapter>) -> AdapterReport {
+    AdapterReport {
+        name: adapter.name().to_owned(),
+        node_guid: format!("{:016x}", adapter.capabilities().node_guid),
+        on_demand_paging: adapter.capabilities().on_demand_paging,
     }
 }
 

@@ -3,14 +3,17 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pagecast_rdma::fabric::Adapter;
 use rustix::event::epoll;
-use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fd::OwnedFd;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::{Control, Daemon, StartError, buffers};
+use crate::device::MAX_ADAPTERS;
 use crate::shard::messages::{ControlMessage, Mailer};
 
 /// How often the control thread looks for adapters that were plugged in.
@@ -122,16 +125,13 @@ fn serve(control: &mut Control, signals: &UnixStream, stopping: &dyn Fn()) -> io
     watch(&set, signals, SIGNALS)?;
     watch(&set, control.inbox.event_fd(), MAIL)?;
     watch(&set, control.manager.event_fd(), MANAGER)?;
-    let mut watched = Vec::new();
+    let mut watched: [Option<Arc<dyn Adapter>>; MAX_ADAPTERS] = Default::default();
     let mut next_scan = Instant::now() + SCAN;
     let mut next_period = Instant::now() + PERIOD;
     let mut deadline: Option<Instant> = None;
     let mut events = Vec::with_capacity(16);
     loop {
-        for (port, adapter) in control.adapters.iter().enumerate().skip(watched.len()) {
-            watch(&set, adapter.event_fd(), port as u64)?;
-            watched.push(adapter.event_fd().as_raw_fd());
-        }
+        watch_adapters(&set, control, &mut watched)?;
         let busy = control.turn();
         if control.is_stopped() {
             return Ok(());
@@ -185,6 +185,33 @@ fn serve(control: &mut Control, signals: &UnixStream, stopping: &dyn Fn()) -> io
             }
         }
     }
+}
+
+/// Watches the adapters that are in service now, and no others.
+fn watch_adapters(
+    set: &OwnedFd,
+    control: &Control,
+    watched: &mut [Option<Arc<dyn Adapter>>; MAX_ADAPTERS],
+) -> io::Result<()> {
+    for (number, (port, watched)) in control.ports.iter().zip(watched).enumerate() {
+        let adapter = port.as_ref().map(|port| &port.adapter);
+        let same = match (adapter, &watched) {
+            (Some(now), Some(before)) => Arc::ptr_eq(now, before),
+            (None, None) => true,
+            _ => false,
+        };
+        if same {
+            continue;
+        }
+        if let Some(before) = watched.take() {
+            epoll::delete(set, before.event_fd())?;
+        }
+        if let Some(now) = adapter {
+            watch(set, now.event_fd(), number as u64)?;
+            *watched = Some(Arc::clone(now));
+        }
+    }
+    Ok(())
 }
 
 fn watch(set: &OwnedFd, source: impl AsFd, name: u64) -> io::Result<()> {

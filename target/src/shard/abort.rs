@@ -193,11 +193,12 @@ impl Shard {
             counters.note_time(u64::try_from(took).unwrap_or(u64::MAX));
         }
         let counted = task.counted;
+        let queued = task.phase != Phase::Response;
         if let Some(Some(connection)) = self.connections.get_mut(slot) {
             if counted {
                 connection.session.command_ended();
             }
-            connection.remove_task(id);
+            connection.remove_task(id, queued);
         }
         self.tasks.release(id);
     }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use pagecast_core::scsi::ScsiChannel;
 use pagecast_rdma::fabric::{Chain, ConnectionId, Operation, PostError, QueuePair};
 use pagecast_rdma::slots::Slots;
+use pagecast_rdma::windows::WindowCache;
 
 use super::messages::{CloseReason, ConnectionKey};
 use super::srp::Channel;
@@ -31,6 +32,8 @@ pub struct Connection {
     pub id: ConnectionId,
     /// Number of its adapter.
     pub port: usize,
+    /// The windows on its adapter of each device, by device index; none where there can be none.
+    pub caches: Box<[Option<Arc<WindowCache>>]>,
     /// The session that it belongs to.
     pub session: Arc<Session>,
     /// Its view of the session's logical units.
@@ -177,12 +180,14 @@ impl Connection {
         self.signaled == 0 && self.receives == 0 && self.tasks.is_empty()
     }
 
-    /// Forgets a task.
-    pub fn remove_task(&mut self, id: TaskId) {
+    /// Forgets a task; `queued` if it may be in a queue still.
+    pub fn remove_task(&mut self, id: TaskId, queued: bool) {
         if let Some(at) = self.tasks.iter().position(|&task| task == id) {
             self.tasks.swap_remove(at);
         }
-        self.fetch_queue.retain(|&task| task != id);
-        self.room_queue.retain(|&task| task != id);
+        if queued {
+            self.fetch_queue.retain(|&task| task != id);
+            self.room_queue.retain(|&task| task != id);
+        }
     }
 }

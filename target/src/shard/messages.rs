@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use pagecast_rdma::fabric::ConnectionId;
 use pagecast_rdma::windows::RevokedRange;
 use rustix::event::{EventfdFlags, eventfd};
@@ -16,8 +16,8 @@ use super::task::TaskId;
 /// To a shard.
 #[derive(Debug)]
 pub enum ShardMessage {
-    /// A new adapter to serve, under this number.
-    Port(usize, Box<Port>),
+    /// A new adapter to serve under this number, or none any more.
+    Port(usize, Option<Box<Port>>),
     /// A connection to serve. Its receives are posted; it may already have completions.
     Adopt(Box<Connection>),
     /// The connection in this slot is established.
@@ -151,10 +151,7 @@ pub struct Mailbox<T> {
 impl<T> Mailbox<T> {
     /// The next message, if there is one.
     pub fn take(&self) -> Option<T> {
-        match self.receiver.try_recv() {
-            Ok(message) => Some(message),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.receiver.try_recv().ok()
     }
 
     /// Whether there is nothing to take.

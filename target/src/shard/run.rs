@@ -1,8 +1,10 @@
 //! The thread's loop: poll while busy, sleep when idle.
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use pagecast_rdma::fabric::CompletionQueue;
 use rustix::event::epoll;
 use rustix::fd::OwnedFd;
 
@@ -35,8 +37,8 @@ impl Shard {
 /// Everything that can wake a shard.
 struct Sleeper {
     epoll: OwnedFd,
-    /// Ports whose descriptors are watched.
-    watched: [bool; super::MAX_ADAPTERS],
+    /// The queue that is watched for each port.
+    watched: [Option<Arc<dyn CompletionQueue>>; super::MAX_ADAPTERS],
     events: Vec<epoll::Event>,
 }
 
@@ -55,14 +57,37 @@ impl Sleeper {
         })
     }
 
+    /// Watches `queue`, or nothing, for a port.
+    fn watch_queue(
+        &mut self,
+        number: usize,
+        queue: Option<&Arc<dyn CompletionQueue>>,
+    ) -> std::io::Result<()> {
+        let watched = &mut self.watched[number];
+        let same = match (queue, &watched) {
+            (Some(now), Some(before)) => Arc::ptr_eq(now, before),
+            (None, None) => true,
+            _ => false,
+        };
+        if same {
+            return Ok(());
+        }
+        if let Some(before) = watched.take() {
+            epoll::delete(&self.epoll, before.event_fd())?;
+        }
+        if let Some(now) = queue {
+            watch(&self.epoll, now.event_fd(), number as u64)?;
+            *watched = Some(Arc::clone(now));
+        }
+        Ok(())
+    }
+
     /// Arms every source, looks once more, and sleeps until one of them wakes it.
     fn sleep(&mut self, shard: &mut Shard) -> std::io::Result<()> {
         for (number, port) in shard.ports.iter().enumerate() {
+            let queue = port.as_ref().map(|port| &port.completions);
+            self.watch_queue(number, queue)?;
             let Some(port) = port else { continue };
-            if !self.watched[number] {
-                watch(&self.epoll, port.completions.event_fd(), number as u64)?;
-                self.watched[number] = true;
-            }
             if let Err(error) = port.completions.arm() {
                 tracing::error!(shard = shard.id, %error, "cannot arm a completion queue");
             }

@@ -1,0 +1,205 @@
+//! Adapters: taken into service when they are found, let go of when they are gone.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use pagecast_rdma::fabric::{Adapter, AdapterEvent, CompletionQueue, FabricError};
+
+use super::buffers::BufferStock;
+use super::{Control, StartError, devices, layout};
+use crate::config::Settings;
+use crate::device::MAX_ADAPTERS;
+use crate::shard::connection::MessageBuffers;
+use crate::shard::messages::{CloseReason, ShardMessage};
+use crate::shard::port::Port;
+
+/// An adapter in service.
+#[derive(Debug)]
+pub struct AdapterPort {
+    /// The adapter.
+    pub adapter: Arc<dyn Adapter>,
+    /// Message buffers on it.
+    pub stock: BufferStock,
+    /// The completion queue of each shard.
+    pub queues: Vec<Arc<dyn CompletionQueue>>,
+    /// Whether it is going away: no logins over it, and it is let go of after its last connection.
+    pub gone: bool,
+}
+
+impl Control {
+    /// Takes adapters into service that were not there before. Slow: registers their buffers.
+    pub fn find_adapters(&mut self) -> Result<(), StartError> {
+        for adapter in self.fabric.adapters()? {
+            if self.port_of(&adapter).is_none() {
+                self.add_adapter(adapter)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of an adapter in service.
+    pub(super) fn port_of(&self, adapter: &Arc<dyn Adapter>) -> Option<usize> {
+        self.ports
+            .iter()
+            .position(|port| matches!(port, Some(port) if Arc::ptr_eq(&port.adapter, adapter)))
+    }
+
+    /// Takes an adapter into service and returns its number.
+    pub(super) fn add_adapter(&mut self, adapter: Arc<dyn Adapter>) -> Result<usize, StartError> {
+        let Some(number) = self.ports.iter().position(Option::is_none) else {
+            tracing::warn!(
+                adapter = adapter.name(),
+                most = MAX_ADAPTERS,
+                "more adapters than can be served; ignoring it"
+            );
+            return Err(FabricError::Invalid("too many adapters").into());
+        };
+        let settings = &self.shared.settings;
+        let staging = staging_share(settings);
+        let layout = layout(settings);
+        let memory_error = |bytes: usize, source: FabricError| StartError::Memory {
+            adapter: adapter.name().to_owned(),
+            bytes,
+            source,
+        };
+        let stock = BufferStock::new(number, Arc::clone(&adapter), layout, self.orders.clone())
+            .map_err(|source| memory_error(layout.bytes(), source))?;
+        let shares = self
+            .shards
+            .iter()
+            .map(|_| Port::open(Arc::clone(&adapter), staging))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|source| memory_error(staging, source))?;
+        let queues = shares
+            .iter()
+            .map(|share| Arc::clone(&share.completions))
+            .collect();
+        for (shard, share) in self.shards.iter().zip(shares) {
+            shard
+                .mail
+                .send(ShardMessage::Port(number, Some(Box::new(share))));
+        }
+        for device in self.shared.devices.iter() {
+            device.attach(&adapter);
+        }
+        tracing::info!(adapter = adapter.name(), "adapter in service");
+        self.shared.adapters().push(Arc::clone(&adapter));
+        self.ports[number] = Some(AdapterPort {
+            adapter,
+            stock,
+            queues,
+            gone: false,
+        });
+        self.count_message_bytes();
+        Ok(number)
+    }
+
+    /// Message buffers that were ordered have come.
+    pub(super) fn buffers_delivered(&mut self, number: usize, buffers: MessageBuffers) {
+        if let Some(Some(port)) = self.ports.get_mut(number) {
+            port.stock.delivered(buffers);
+        }
+        self.count_message_bytes();
+    }
+
+    fn count_message_bytes(&self) {
+        let ports = self.ports.iter().flatten();
+        let bytes: usize = ports.map(|port| port.stock.bytes()).sum();
+        self.shared.message_bytes.store(bytes as u64, Relaxed);
+    }
+
+    /// Takes what adapters report, and says whether there was anything.
+    pub(super) fn adapter_events(&mut self) -> bool {
+        let mut any = false;
+        for number in 0..MAX_ADAPTERS {
+            while let Some(event) = self.ports[number]
+                .as_ref()
+                .and_then(|port| port.adapter.next_event())
+            {
+                any = true;
+                self.adapter_event(number, event);
+            }
+        }
+        any
+    }
+
+    fn adapter_event(&mut self, number: usize, event: AdapterEvent) {
+        let name = self.ports[number]
+            .as_ref()
+            .map_or_else(String::new, |port| port.adapter.name().to_owned());
+        match event {
+            AdapterEvent::Fatal => {
+                tracing::error!(adapter = %name, "adapter failed or was removed");
+                self.adapter_gone(number);
+            }
+            AdapterEvent::CompletionQueueError => {
+                tracing::error!(adapter = %name, "a completion queue overran; closing the adapter's connections");
+                self.close_all(number);
+            }
+            AdapterEvent::PortActive(port) => {
+                tracing::info!(adapter = %name, port, "port is up");
+            }
+            AdapterEvent::PortError(port) => {
+                tracing::warn!(adapter = %name, port, "port is down");
+            }
+            AdapterEvent::QueuePairError(queue_pair) => {
+                tracing::debug!(adapter = %name, queue_pair, "queue pair error");
+            }
+            AdapterEvent::Other(code) => {
+                tracing::debug!(adapter = %name, code, "adapter event");
+            }
+        }
+    }
+
+    /// An adapter is going away: its connections are closed, and after the last one it is let go of.
+    pub(super) fn adapter_gone(&mut self, number: usize) {
+        if let Some(Some(port)) = self.ports.get_mut(number)
+            && !port.gone
+        {
+            port.gone = true;
+            self.close_all(number);
+            self.retire_if_gone(number);
+        }
+    }
+
+    fn close_all(&mut self, number: usize) {
+        let lost: Vec<_> = self
+            .connections
+            .iter()
+            .filter(|(_, entry)| entry.port == number)
+            .map(|(&connection, _)| connection)
+            .collect();
+        for connection in lost {
+            self.lost(connection, CloseReason::AdapterRemoved);
+        }
+    }
+
+    /// Lets go of an adapter that is gone, once it has no connection any more.
+    pub(super) fn retire_if_gone(&mut self, number: usize) {
+        let Some(place) = self.ports.get_mut(number) else {
+            return;
+        };
+        let gone = place.as_ref().is_some_and(|port| port.gone);
+        let used = (self.connections.values()).any(|entry| entry.port == number);
+        if !gone || used {
+            return;
+        }
+        if let Some(port) = place.take() {
+            for shard in &self.shards {
+                shard.mail.send(ShardMessage::Port(number, None));
+            }
+            for device in self.shared.devices.iter() {
+                device.detach(&port.adapter);
+            }
+            let mut adapters = self.shared.adapters();
+            adapters.retain(|adapter| !Arc::ptr_eq(adapter, &port.adapter));
+            tracing::info!(adapter = port.adapter.name(), "adapter out of service");
+        }
+        self.count_message_bytes();
+    }
+}
+
+/// Bytes of staging memory that each shard has on each adapter.
+pub(super) fn staging_share(settings: &Settings) -> usize {
+    (settings.staging_memory.bytes() as usize / settings.shard_count()).max(devices::MIN_STAGING)
+}
