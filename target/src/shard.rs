@@ -9,6 +9,7 @@
 //!
 //! - [`receive`]: a message becomes a task.
 //! - [`work`]: what a task does until it has its ending, in steps that end where it has to wait.
+//! - [`memory`]: the memory that its data is in; [`clear`]: WRITE SAME and UNMAP.
 //! - [`transmit`]: RDMA READs of data-out; data-in and response in one chain.
 //! - [`manage`] and [`abort`]: task management; [`close`]: taking a connection down.
 //!
@@ -22,7 +23,9 @@ pub mod task;
 pub mod work_id;
 
 mod abort;
+mod clear;
 mod close;
+mod memory;
 mod receive;
 mod run;
 pub mod srp;

@@ -5,16 +5,15 @@ use pagecast_backends::{Done, Operation, Token};
 use pagecast_core::block::{BlockFault, Transfer};
 use pagecast_core::scsi::sense::codes;
 use pagecast_core::scsi::{Plan, Response};
-use pagecast_memory::Slice;
-use pagecast_rdma::windows::RevokedRange;
 
 use super::Shard;
+use super::memory::concat;
 use super::task::{Cursor, Ending, Phase, Stage, TaskId, Work};
 use crate::device::{Counters, Device, fault};
 use crate::staging::CHUNK;
 
 /// Bytes that a long operation of the target's own (verify, write same) moves at a time.
-const STRIDE: u64 = 1 << 20;
+pub(super) const STRIDE: u64 = 1 << 20;
 
 impl Shard {
     /// Starts what the plan asks for. A descriptor table in the initiator's memory is fetched first.
@@ -145,51 +144,7 @@ impl Shard {
         self.stage(id, chunks + if double { CHUNK } else { 0 }, Stage::DataOut);
     }
 
-    /// Takes staging memory for `bytes`, now or when it is there.
-    fn stage(&mut self, id: TaskId, bytes: usize, stage: Stage) {
-        let task = self.tasks.get(id);
-        task.stage = stage;
-        task.phase = Phase::Staging(bytes);
-        let Some(port) = self.port_of(id) else {
-            return;
-        };
-        let Some(pool) = &mut self.ports[port] else {
-            return;
-        };
-        if bytes > pool.staging.capacity() {
-            return self.end_block(id, Err(BlockFault::Hardware));
-        }
-        // Who waits already goes first.
-        if pool.waiting.is_empty() && pool.staging.take(bytes, &mut self.tasks.get(id).chunks) {
-            return self.staged(id);
-        }
-        pool.waiting.push_back(id);
-        super::Gauges::count_wait(&self.gauges);
-    }
-
-    /// Serves those who wait for staging memory, oldest first.
-    pub(super) fn pump_staging(&mut self, port: usize) {
-        loop {
-            let Some(Some(pool)) = self.ports.get_mut(port) else {
-                return;
-            };
-            let Some(&id) = pool.waiting.front() else {
-                return;
-            };
-            let task = self.tasks.get(id);
-            let Phase::Staging(bytes) = task.phase else {
-                pool.waiting.pop_front();
-                continue;
-            };
-            if !pool.staging.take(bytes, &mut task.chunks) {
-                return;
-            }
-            pool.waiting.pop_front();
-            self.staged(id);
-        }
-    }
-
-    fn staged(&mut self, id: TaskId) {
+    pub(super) fn staged(&mut self, id: TaskId) {
         let task = self.tasks.get(id);
         task.phase = Phase::Running;
         match task.stage {
@@ -360,156 +315,7 @@ impl Shard {
         self.submit(id, Operation::Read { offset, buffers });
     }
 
-    fn pattern_fetched(&mut self, id: TaskId) {
-        let task = self.tasks.get(id);
-        let Work::WriteSame { block, unmap, .. } = task.work else {
-            return;
-        };
-        let pattern = self.data_out_bytes(id, u64::from(block));
-        let all_zero = pattern.iter().all(|&byte| byte == 0);
-        let task = self.tasks.get(id);
-        task.immediate = None;
-        if all_zero {
-            if let Work::WriteSame { zeros, .. } = &mut task.work {
-                *zeros = true;
-            }
-            self.release_chunks(id);
-            return self.revoke_next(id);
-        }
-        let _ = unmap;
-        task.pattern = pattern;
-        self.release_chunks(id);
-        self.stage(id, CHUNK, Stage::Pattern);
-    }
-
-    /// Fills a chunk with the block, and writes it again and again.
-    fn write_pattern(&mut self, id: TaskId) {
-        let task = self.tasks.get(id);
-        let pattern = std::mem::take(&mut task.pattern);
-        if let (Some(port), Some(&chunk)) = (self.port_of(id), self.tasks.get(id).chunks.first())
-            && let Some(pool) = &self.ports[port]
-            && let Some(slice) = pool.staging.slice(chunk, CHUNK)
-            && !pattern.is_empty()
-        {
-            for at in (0..CHUNK).step_by(pattern.len()) {
-                let length = pattern.len().min(CHUNK - at);
-                if slice.write(at, &pattern[..length]).is_err() {
-                    break;
-                }
-            }
-        }
-        self.write_next(id);
-    }
-
-    fn write_next(&mut self, id: TaskId) {
-        let task = self.tasks.get(id);
-        let Work::WriteSame {
-            offset,
-            left,
-            durable,
-            ..
-        } = task.work
-        else {
-            return;
-        };
-        let bytes = left.min(STRIDE);
-        // The same chunk as often as it takes.
-        let mut buffers = self.spare_buffers.pop().unwrap_or_default();
-        if let (Some(port), Some(&chunk)) = (self.port_of(id), self.tasks.get(id).chunks.first())
-            && let Some(pool) = &self.ports[port]
-        {
-            let mut rest = bytes as usize;
-            while rest > 0 {
-                let length = rest.min(CHUNK);
-                buffers.extend(pool.staging.slice(chunk, length));
-                rest -= length;
-            }
-        }
-        self.submit(
-            id,
-            Operation::Write {
-                offset,
-                buffers,
-                durable,
-            },
-        );
-    }
-
-    /// Gets windows out of the way of the next range that will be discarded or zeroed.
-    fn revoke_next(&mut self, id: TaskId) {
-        let task = self.tasks.get(id);
-        let range = match &task.work {
-            Work::WriteSame { offset, left, .. } => Some((*offset, *left)),
-            Work::Unmap { ranges, .. } => ranges.front().copied(),
-            _ => None,
-        };
-        let Some((offset, length)) = range else {
-            if let Work::Unmap { durable, .. } = &mut task.work
-                && std::mem::take(durable)
-            {
-                return self.submit(id, Operation::Flush);
-            }
-            return self.end_block(id, Ok(()));
-        };
-        let Some(device) = task.device.clone() else {
-            return;
-        };
-        task.phase = Phase::Revocation;
-        let home = self.address.clone();
-        device.revoke(offset, length, move |range| {
-            home.send(super::messages::ShardMessage::Revoked(id, range));
-        });
-    }
-
-    pub(super) fn windows_revoked(&mut self, id: TaskId, range: Option<RevokedRange>) {
-        let task = self.tasks.get(id);
-        if task.phase != Phase::Revocation {
-            return;
-        }
-        task.revoked = range;
-        task.phase = Phase::Running;
-        let slot = usize::from(task.connection);
-        if task.aborted || self.is_closing(slot) {
-            self.retire(id);
-            return self.finish_close(slot);
-        }
-        self.count(id, |counters| &counters.discards, 1);
-        let task = self.tasks.get(id);
-        let operation = match &task.work {
-            &Work::WriteSame {
-                offset,
-                left,
-                unmap,
-                durable,
-                ..
-            } => {
-                let zeroes = task
-                    .device
-                    .as_ref()
-                    .is_some_and(|device| device.backend.properties().discard_zeroes);
-                if unmap && zeroes && !durable {
-                    Operation::Discard {
-                        offset,
-                        length: left,
-                    }
-                } else {
-                    Operation::WriteZeroes {
-                        offset,
-                        length: left,
-                        durable,
-                    }
-                }
-            }
-            Work::Unmap { ranges, .. } => match ranges.front() {
-                Some(&(offset, length)) => Operation::Discard { offset, length },
-                None => return self.end_block(id, Ok(())),
-            },
-            _ => return,
-        };
-        self.submit(id, operation);
-    }
-
-    fn submit(&mut self, id: TaskId, operation: Operation) {
+    pub(super) fn submit(&mut self, id: TaskId, operation: Operation) {
         let task = self.tasks.get(id);
         let Some(device) = &task.device else {
             return;
@@ -671,109 +477,6 @@ impl Shard {
         self.transmit(id);
     }
 
-    /// Lists the task's staged chunks as local memory of `bytes` bytes.
-    fn list_local(&mut self, id: TaskId, bytes: u64) {
-        let Some(port) = self.port_of(id) else {
-            return;
-        };
-        let task = self.tasks.get(id);
-        task.local.clear();
-        let Some(pool) = &self.ports[port] else {
-            return;
-        };
-        let mut left = bytes as usize;
-        for &chunk in &task.chunks {
-            let length = left.min(CHUNK);
-            if length == 0 {
-                break;
-            }
-            task.local.extend(pool.staging.sge(chunk, 0, length));
-            left -= length;
-        }
-    }
-
-    /// `bytes` of the task's staged memory, without the first `skip` chunks.
-    fn staged_slices(&mut self, id: TaskId, bytes: u64, skip: usize) -> Vec<Slice> {
-        let mut buffers = self.spare_buffers.pop().unwrap_or_default();
-        if let Some(port) = self.port_of(id)
-            && let Some(pool) = &self.ports[port]
-        {
-            let chunks = self.tasks.get(id).chunks.get(skip..).unwrap_or(&[]);
-            pool.staging.slices(chunks, bytes as usize, &mut buffers);
-        }
-        buffers
-    }
-
-    /// The initiator's data, wherever it is.
-    fn data_out(&mut self, id: TaskId, bytes: u64) -> Vec<Slice> {
-        let task = self.tasks.get(id);
-        let (Some(range), Some(receive)) = (task.immediate.clone(), task.receive_slot) else {
-            return self.staged_slices(id, bytes, 0);
-        };
-        let slot = usize::from(task.connection);
-        let mut buffers = self.spare_buffers.pop().unwrap_or_default();
-        if let Some(Some(connection)) = self.connections.get(slot) {
-            let length = range.len().min(bytes as usize);
-            buffers.extend(
-                connection
-                    .buffers
-                    .receive
-                    .slice(receive as usize, range.start, length),
-            );
-        }
-        buffers
-    }
-
-    fn data_out_bytes(&mut self, id: TaskId, bytes: u64) -> Vec<u8> {
-        let mut buffers = self.data_out(id, bytes);
-        let data = concat(&buffers);
-        buffers.clear();
-        self.spare_buffers.push(buffers);
-        data
-    }
-
-    fn copy_reply(&mut self, id: TaskId) {
-        let task = self.tasks.get(id);
-        let Work::Reply(data) = std::mem::take(&mut task.work) else {
-            return;
-        };
-        let bytes = data.len() as u64;
-        let mut rest = &data[..];
-        let mut slices = self.staged_slices(id, bytes, 0);
-        for slice in slices.drain(..) {
-            let (now, later) = rest.split_at(slice.len().min(rest.len()));
-            // Staging memory is ours and writable.
-            let _ = slice.write(0, now);
-            rest = later;
-        }
-        self.spare_buffers.push(slices);
-        self.list_local(id, bytes);
-        self.tasks.get(id).cursor = Cursor {
-            left: bytes,
-            ..Cursor::default()
-        };
-    }
-
-    /// Gives staging memory back, to whoever waits for it.
-    pub(super) fn release_chunks(&mut self, id: TaskId) {
-        let Some(port) = self.port_of(id) else {
-            return;
-        };
-        let task = self.tasks.get(id);
-        if task.chunks.is_empty() {
-            return;
-        }
-        if let Some(pool) = &mut self.ports[port] {
-            pool.staging.give_back(&mut task.chunks);
-            self.staging_freed |= 1 << port;
-        }
-    }
-
-    pub(super) fn port_of(&mut self, id: TaskId) -> Option<usize> {
-        let slot = usize::from(self.tasks.get(id).connection);
-        Some(self.connections.get(slot)?.as_deref()?.port)
-    }
-
     fn block_size(&mut self, id: TaskId) -> u64 {
         self.tasks
             .get(id)
@@ -794,7 +497,7 @@ impl Shard {
         device.map_or_else(String::new, |device| device.name.clone())
     }
 
-    fn count(
+    pub(super) fn count(
         &mut self,
         id: TaskId,
         counter: impl Fn(&Counters) -> &std::sync::atomic::AtomicU64,
@@ -805,12 +508,4 @@ impl Shard {
             Counters::add(counter(&device.counters[shard]), by);
         }
     }
-}
-
-fn concat(slices: &[Slice]) -> Vec<u8> {
-    let mut data = Vec::with_capacity(slices.iter().map(Slice::len).sum());
-    for slice in slices {
-        data.append(&mut slice.to_vec());
-    }
-    data
 }
