@@ -190,10 +190,11 @@ impl World {
             io: (!setup.real_io).then(|| io.clone()),
             stores: HashMap::new(),
         };
-        let now = Instant::now();
         let fabric: Arc<dyn Fabric> = Arc::clone(&target) as _;
-        let daemon = Daemon::build_with(&config, &machine, fabric, now, &mut parts)
+        let daemon = Daemon::build_with(&config, &machine, fabric, Instant::now(), &mut parts)
             .unwrap_or_else(|error| panic!("{error}"));
+        // Virtual time starts here; what noted the time while it was built saw an earlier one.
+        let now = Instant::now();
         let mut fabrics = vec![target];
         let mut initiators = Vec::new();
         for host in 0..setup.hosts {
