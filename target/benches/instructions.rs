@@ -1,0 +1,371 @@
+//! What commands cost a shard, in instructions: counted by callgrind, so that the numbers repeat.
+//!
+//! usage: cargo bench -p pagecastd [-- OPERATION...]
+//!
+//! The whole daemon runs over the simulated fabric, and one command at a time goes through it. Counted are the calls of
+//! [`Shard::turn`] from the one that polls the command's receive completion to the one after which the chain with its
+//! response is posted: decoding, planning, the window lookup, both posts. What the simulated adapter does in these calls (poll,
+//! post, locks and copies of its own) stands where libibverbs and the provider's driver stand otherwise, and is given
+//! in a column of its own; so is the stand-in for the I/O engine. The limits are for `shard`, which is everything else.
+//! "end" is the turn that takes the response's send completion.
+//!
+//! Allocations are counted in all of it, by the global allocator. Instructions of the kernel are not: a hot READ makes
+//! no system call but for one `fstat` of the backing file in a millisecond, and time stands still here.
+
+use std::process::{Command as Process, ExitCode};
+
+use pagecast_initiator::{Buffer, ChannelId, Command, Data, Format, scsi};
+use pagecast_memory::CountingAllocator;
+use pagecast_tests::{Setup, World};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+/// Commands before the counted ones: windows are filled, vectors have grown.
+const WARM_UP: u64 = 200;
+/// Commands that are counted.
+const ROUNDS: u64 = 200;
+
+/// Instructions that a hot READ of 4 KiB may take, from receive completion to posted chain.
+const READ_LIMIT: u64 = 2000;
+/// What a hot READ of 1 MiB may take, in hundredths of one of 4 KiB with as many descriptors.
+const LARGE_LIMIT: u64 = 120;
+
+/// Parts of the names of the sim adapter's functions, and of the I/O engine's stand-in.
+const STAND_INS: [&[&str]; 5] = [
+    &["SimCompletionQueue", "poll"],
+    &["SimQueuePair", "post_send"],
+    &["SimQueuePair", "post_receive"],
+    &["io::Inline", "submit"],
+    &["io::Inline", "poll"],
+];
+
+struct Operation {
+    name: &'static str,
+    zero_copy: bool,
+    kind: Kind,
+    bytes: usize,
+    descriptors: usize,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Read,
+    /// The turn after it, too.
+    End,
+    Write,
+    Immediate,
+}
+
+const fn operation(name: &'static str, kind: Kind, bytes: usize, descriptors: usize) -> Operation {
+    Operation {
+        name,
+        zero_copy: true,
+        kind,
+        bytes,
+        descriptors,
+    }
+}
+
+const OPERATIONS: [Operation; 9] = [
+    operation("read-4k", Kind::Read, 4096, 1),
+    operation("read-1m", Kind::Read, 1 << 20, 1),
+    operation("read-4k-8", Kind::Read, 4096, 8),
+    operation("read-1m-8", Kind::Read, 1 << 20, 8),
+    operation("read-4k-end", Kind::End, 4096, 1),
+    Operation {
+        zero_copy: false,
+        ..operation("read-4k-staged", Kind::Read, 4096, 1)
+    },
+    Operation {
+        zero_copy: false,
+        ..operation("read-1m-staged", Kind::Read, 1 << 20, 1)
+    },
+    operation("write-4k", Kind::Write, 4096, 1),
+    operation("write-4k-immediate", Kind::Immediate, 4096, 1),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, name] = &arguments[..]
+        && flag == "--under-callgrind"
+    {
+        let operation = OPERATIONS.iter().find(|known| known.name == name);
+        run(operation.expect("an operation"));
+        return ExitCode::SUCCESS;
+    }
+    let wanted: Vec<&String> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
+    let rows: Vec<Row> = OPERATIONS
+        .iter()
+        .filter(|known| wanted.is_empty() || wanted.iter().any(|name| *name == known.name))
+        .map(measure)
+        .collect();
+    report(&rows)
+}
+
+// --- the counted program -----------------------------------------------------------------------------------------
+
+struct Bench {
+    world: World,
+    channel: ChannelId,
+    command: Command,
+    kind: Kind,
+    allocations: u64,
+}
+
+fn run(operation: &Operation) {
+    let zero_copy = if operation.zero_copy { "auto" } else { "off" };
+    let mut setup = Setup::new(1)
+        .device(&format!(
+            r#"{{ "name": "disk0", "backend": "memory", "size": "16MiB", "zero_copy": "{zero_copy}" }}"#
+        ))
+        .setting(r#""window_size": "2MiB""#)
+        .setting(r#""queue_depth": 64"#);
+    setup.shards = 1;
+    setup.hosts = 1;
+    let mut world = setup.build();
+    world.io.be_eager();
+    let channel = world.log_in(0);
+    for lba in (0..32_768).step_by(2048) {
+        world.read(0, channel, lba, 2048);
+    }
+    let buffer = world.buffer(0, channel, operation.bytes);
+    let blocks = (operation.bytes / 512) as u32;
+    let lba = 2048;
+    let (cdb, data) = match operation.kind {
+        Kind::Read | Kind::End => {
+            let data = Data::In(pieces(&buffer, operation), format(operation));
+            (scsi::read16(lba, blocks), data)
+        }
+        Kind::Write => {
+            let data = Data::Out(pieces(&buffer, operation), format(operation));
+            (scsi::write16(lba, blocks, false), data)
+        }
+        Kind::Immediate => {
+            let data = Data::Immediate(vec![0x5a; operation.bytes]);
+            (scsi::write16(lba, blocks, false), data)
+        }
+    };
+    world.settle();
+    let mut bench = Bench {
+        world,
+        channel,
+        command: Command::new(0, cdb, data),
+        kind: operation.kind,
+        allocations: 0,
+    };
+    for _ in 0..WARM_UP {
+        bench.round(turn);
+    }
+    bench.allocations = 0;
+    for _ in 0..ROUNDS {
+        bench.round(counted_turn);
+    }
+    println!("allocations {}", bench.allocations);
+}
+
+fn pieces(buffer: &Buffer, operation: &Operation) -> Vec<pagecast_initiator::Piece> {
+    let size = operation.bytes / operation.descriptors;
+    buffer.pieces(size).expect("all of it")
+}
+
+fn format(operation: &Operation) -> Format {
+    match operation.descriptors {
+        1 => Format::Direct,
+        _ => Format::Indirect,
+    }
+}
+
+impl Bench {
+    /// One command, whose turns are made by `counted`.
+    fn round(&mut self, counted: fn(&mut World)) {
+        let end = self.kind == Kind::End;
+        let initiator = &mut self.world.initiators[0];
+        let tag = initiator
+            .send(self.channel, &self.command)
+            .expect("a credit");
+        self.world.net.run_until_quiet();
+        // Until the target has nothing more to do: the response is on its way.
+        for _ in 0..20 {
+            self.turn(if end { turn } else { counted });
+            if self.world.net.run_until_quiet() > 0 && self.responded(tag) {
+                break;
+            }
+        }
+        // Its send completion.
+        self.turn(if end { counted } else { turn });
+        self.world.net.run_until_quiet();
+        let reply = self.world.initiators[0].take_reply(self.channel, tag);
+        assert!(reply.expect("a reply").is_good());
+    }
+
+    fn responded(&mut self, _tag: u64) -> bool {
+        self.world.initiators[0].turn().expect("good manners");
+        self.world.initiators[0].outstanding(self.channel) == 0
+    }
+
+    fn turn(&mut self, turn: fn(&mut World)) {
+        let before = CountingAllocator::allocations();
+        turn(&mut self.world);
+        self.allocations += CountingAllocator::allocations() - before;
+    }
+}
+
+/// Not counted.
+#[inline(never)]
+fn turn(world: &mut World) {
+    let now = world.now;
+    world.daemon.shards[0].turn(now);
+}
+
+/// What callgrind counts, by this name.
+#[inline(never)]
+fn counted_turn(world: &mut World) {
+    let now = world.now;
+    world.daemon.shards[0].turn(now);
+    // Not the same code as `turn`, or the two might become one.
+    std::hint::black_box(world);
+}
+
+// --- counting it -------------------------------------------------------------------------------------------------
+
+struct Row {
+    name: &'static str,
+    total: u64,
+    shard: u64,
+    allocations: u64,
+}
+
+fn measure(operation: &Operation) -> Row {
+    let (profile, allocations) = callgrind(operation.name);
+    let stand_ins = inclusive(&profile, &STAND_INS) / ROUNDS;
+    let total = sum(&profile) / ROUNDS;
+    Row {
+        name: operation.name,
+        total,
+        shard: total - stand_ins,
+        allocations,
+    }
+}
+
+/// Runs this program under callgrind: the profile of `counted_turn`, and allocations.
+fn callgrind(name: &str) -> (String, u64) {
+    let out = std::env::temp_dir().join(format!("pagecast-callgrind-{name}"));
+    let mut process = Process::new("valgrind");
+    process
+        .arg("--tool=callgrind")
+        .arg(format!("--callgrind-out-file={}", out.display()))
+        .arg("--compress-strings=no")
+        .arg("--compress-pos=no")
+        .arg("--toggle-collect=*counted_turn*");
+    let program = std::env::current_exe().expect("a program");
+    process.arg(program).arg("--under-callgrind").arg(name);
+    let ran = match process.output() {
+        Ok(ran) => ran,
+        Err(error) => {
+            eprintln!("cannot run valgrind: {error}; install it (apt-get install valgrind)");
+            std::process::exit(1);
+        }
+    };
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(
+        ran.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    let profile = std::fs::read_to_string(&out).expect("callgrind's result");
+    // Kept for callgrind_annotate, if anybody wants to know where it all goes.
+    if std::env::var_os("KEEP_PROFILES").is_none() {
+        let _ = std::fs::remove_file(&out);
+    }
+    let allocations = said
+        .lines()
+        .find_map(|line| line.strip_prefix("allocations "))
+        .and_then(|count| count.parse().ok());
+    (profile, allocations.expect("a count of allocations"))
+}
+
+/// All instructions of a profile.
+fn sum(profile: &str) -> u64 {
+    let total = |key: &str| {
+        let line = profile.lines().find_map(|line| line.strip_prefix(key));
+        line.and_then(|value| value.trim().parse().ok())
+    };
+    total("totals:").or(total("summary:")).expect("a sum")
+}
+
+/// Instructions in calls of functions whose name has one of `parts` in it, from functions that are not such themselves; what
+/// they call included.
+fn inclusive(profile: &str, parts: &[&[&str]]) -> u64 {
+    let is_one = |name: &str| {
+        parts
+            .iter()
+            .any(|all| all.iter().all(|part| name.contains(part)))
+    };
+    let (mut inside, mut called, mut counts) = (false, false, false);
+    let mut sum = 0;
+    for line in profile.lines() {
+        if let Some(name) = line.strip_prefix("fn=") {
+            inside = is_one(name);
+        } else if let Some(name) = line.strip_prefix("cfn=") {
+            called = is_one(name);
+        } else if line.starts_with("calls=") {
+            // The cost of the calls is in the next line.
+            counts = called && !inside;
+        } else if std::mem::take(&mut counts) {
+            let cost = line.split_whitespace().last();
+            sum += cost.and_then(|cost| cost.parse().ok()).unwrap_or(0);
+        }
+    }
+    sum
+}
+
+fn report(rows: &[Row]) -> ExitCode {
+    println!(
+        "{:<20} {:>10} {:>10} {:>10} {:>12}",
+        "operation", "shard", "stand-ins", "total", "allocations"
+    );
+    for row in rows {
+        println!(
+            "{:<20} {:>10} {:>10} {:>10} {:>12}",
+            row.name,
+            row.shard,
+            row.total - row.shard,
+            row.total,
+            row.allocations
+        );
+    }
+    let mut broken = Vec::new();
+    let find = |name: &str| rows.iter().find(|row| row.name == name);
+    if let Some(read) = find("read-4k")
+        && read.shard > READ_LIMIT
+    {
+        broken.push(format!(
+            "read-4k takes {} instructions, the limit is {READ_LIMIT}",
+            read.shard
+        ));
+    }
+    for (small, large) in [("read-4k", "read-1m"), ("read-4k-8", "read-1m-8")] {
+        if let (Some(small), Some(large)) = (find(small), find(large))
+            && large.shard * 100 > small.shard * LARGE_LIMIT
+        {
+            broken.push(format!(
+                "{} takes more than {LARGE_LIMIT} % of {}",
+                large.name, small.name
+            ));
+        }
+    }
+    for row in rows {
+        if row.name.starts_with("read") && !row.name.ends_with("staged") && row.allocations > 0 {
+            broken.push(format!("{} allocates", row.name));
+        }
+    }
+    for limit in &broken {
+        println!("FAILED: {limit}");
+    }
+    if broken.is_empty() {
+        println!("all within limits");
+        return ExitCode::SUCCESS;
+    }
+    ExitCode::FAILURE
+}
