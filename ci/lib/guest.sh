@@ -12,6 +12,8 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 [ "${GUEST:-}" = 1 ] || { echo "run this with ci/guest run KERNEL $0" >&2; exit 2; }
 
 BACKING=${BACKING:-tmpfs} TARGET=${TARGET:-pagecast}
+# what sizes of fio's are divided by
+SMALLER=${SMALLER:-1}
 STATE=/run/pagecast
 SOCKET=$STATE/control.sock
 LOG=$STATE/log
@@ -255,9 +257,11 @@ srp_gone() { [ -z "$(ls /sys/class/srp_remote_ports)" ] && ! compgen -G '/sys/bl
 # --blockalign, fio keeps a map of what it wrote: no two writes overlap, and each byte has one right value.
 fio_verify() {
     fio --name=verify --filename="$DISK" --direct=1 --ioengine=libaio --iodepth=32 --rw=randwrite \
-        --bsrange=512-256k --size=48m --verify=crc32c --verify_fatal=1 \
+        --bsrange=512-256k --size="$(mib 48)" --verify=crc32c --verify_fatal=1 \
         --output-format=terse --output=/run/fio.out "$@" || { cat /run/fio.out; return 1; }
 }
+# mib N: N MiB for fio, or less where SMALLER says so
+mib() { printf '%dm\n' $(($1 / SMALLER > 0 ? $1 / SMALLER : 1)); }
 # busy: waits until DISK has seen some more writes
 busy() {
     local from

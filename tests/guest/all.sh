@@ -1,8 +1,9 @@
 #!/bin/bash
 # Runs the guest scenarios, all in one boot, on each kind of backing.
 #
-# usage: ci/guest run KERNEL tests/guest/all.sh [--target lio] [--backing tmpfs|ext4] [SCENARIO...]
+# usage: ci/guest run KERNEL tests/guest/all.sh [--target lio] [--backing tmpfs|ext4] [--small] [SCENARIO...]
 #
+# --small has fio write a quarter of what it writes otherwise.
 # SCENARIO is the name of a file in tests/guest/srp, without .sh. Exits with 1 when a check failed.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -15,6 +16,7 @@ while [ $# -gt 0 ]; do
     -h | --help) awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' all.sh; exit ;;
     --target) TARGET=$2; shift 2 ;;
     --backing) backings=("$2"); shift 2 ;;
+    --small) export SMALLER=4; shift ;;
     *) scenarios+=("$1"); shift ;;
     esac
 done
