@@ -51,9 +51,15 @@ impl Shard {
             // Initiators try again elsewhere, or here when we are back.
             Received::Command(_) if draining => Plan::Respond(Status::Busy.into()),
             Received::Command(command) => {
-                let unit = connection.scsi.unit_at(command.lun);
+                let plan = connection.scsi.plan(&command);
+                let unit = match &plan {
+                    Plan::Block(block) => Some(block.unit),
+                    Plan::Respond(_) | Plan::Parameters { .. } => {
+                        connection.scsi.unit_at(command.lun)
+                    }
+                };
                 task.unit = unit.map(|unit| connection.scsi.unit(unit).id());
-                connection.scsi.plan(&command)
+                plan
             }
             Received::Refused(refusal) => {
                 task.receive_slot = Some(receive);

@@ -119,9 +119,21 @@ impl Shard {
         let Some(Some(connection)) = self.connections.get_mut(slot) else {
             return;
         };
-        connection.room_queue.push_back(id);
         // Whoever waits already goes first.
-        self.pump_room(slot);
+        if !connection.room_queue.is_empty() || connection.closing.is_some() {
+            connection.room_queue.push_back(id);
+            return self.pump_room(slot);
+        }
+        match send_some(connection, &mut self.tasks, id, &mut self.chain) {
+            Ok(true) => {}
+            Ok(false) => connection.room_queue.push_back(id),
+            Err(error) => self.post_failed(slot, &error),
+        }
+    }
+
+    fn post_failed(&mut self, slot: usize, error: &PostError) {
+        tracing::warn!(slot, %error, "cannot post a response");
+        self.close(slot, CloseReason::TransportError);
     }
 
     /// Sends for those who wait for room, as long as there is some.
@@ -141,12 +153,7 @@ impl Shard {
                 Ok(true) => {
                     connection.room_queue.pop_front();
                 }
-                Err(error) => {
-                    let key = connection.key;
-                    tracing::warn!(?key, %error, "cannot post a response");
-                    self.close(slot, CloseReason::TransportError);
-                    return;
-                }
+                Err(error) => return self.post_failed(slot, &error),
             }
         }
     }
@@ -286,8 +293,18 @@ fn push_write(task: &mut Task, chain: &mut Chain, id: WorkId, max_sge: usize) {
             into = 0;
         }
     }
-    if moved > 0 {
-        chain.push(id, operation, false, gathered(&task.local, start, moved));
+    match task
+        .local
+        .get(start.0)
+        .and_then(|sge| sge.split_at(start.1))
+    {
+        // Most often one window serves it.
+        Some((_, rest)) if pieces == 1 => {
+            let sge = rest.split_at(moved).map(|(piece, _)| piece);
+            chain.push(id, operation, false, sge);
+        }
+        _ if moved > 0 => chain.push(id, operation, false, gathered(&task.local, start, moved)),
+        _ => {}
     }
     cursor.local = (index, into);
     cursor.left = cursor.left.saturating_sub(u64::from(moved));
