@@ -16,7 +16,8 @@ echo 10 >"/sys/block/${DISK#/dev/}/device/timeout"
 # beside COMMAND...: runs it while fio writes, and waits for fio's verdict
 beside() {
     local status=0
-    fio_verify --loops=3 >/run/fio.log 2>&1 &
+    # long enough for what happens beside it
+    fio_verify --loops=3 --size=$((SMALLER > 1 ? 24 : 48))m >/run/fio.log 2>&1 &
     local fio=$!
     busy || status=1
     "$@" || status=1
