@@ -121,6 +121,8 @@ pub struct Shared {
     pub devices: Arc<[Arc<Device>]>,
     /// Every target.
     pub targets: Vec<Target>,
+    /// Portals of the configuration that this version does not serve.
+    pub unserved: Vec<String>,
     /// Who is logged in.
     pub sessions: Mutex<BTreeMap<SessionId, Arc<Session>>>,
     /// What shards say of themselves.
@@ -267,6 +269,9 @@ impl Daemon {
             settings,
             devices,
             targets,
+            unserved: (config.unsupported().iter())
+                .map(ToString::to_string)
+                .collect(),
             sessions: Mutex::default(),
             gauges,
             windows,

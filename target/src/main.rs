@@ -34,8 +34,9 @@ fn main() -> ExitCode {
 
 fn serve(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let config = args.load()?;
-    if let Some(unsupported) = config.unsupported().first() {
-        return Err(unsupported.to_string().into());
+    // What these portals are for comes in later versions; everything else of the configuration is served.
+    for unsupported in config.unsupported() {
+        tracing::warn!("{unsupported}");
     }
     if args.check {
         writeln!(std::io::stdout(), "the configuration is good")?;

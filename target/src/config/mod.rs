@@ -62,7 +62,7 @@ impl std::fmt::Display for Unsupported {
         let served: Vec<&str> = Transport::SERVED.iter().map(|t| t.as_str()).collect();
         write!(
             f,
-            "{}: target {} asks for {}, and this version serves only {}; remove the portal",
+            "{}: target {} asks for {}, which is not served: this version serves only {}",
             self.path,
             self.target,
             self.portal,

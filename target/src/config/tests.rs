@@ -110,8 +110,8 @@ fn the_example() {
     assert_eq!(
         unsupported,
         [
-            "targets[0].portals[1]: target store asks for iser 0.0.0.0:3260, and this version serves only srp; remove the portal",
-            "targets[0].portals[2]: target store asks for nvme-rdma 0.0.0.0:4420, and this version serves only srp; remove the portal",
+            "targets[0].portals[1]: target store asks for iser 0.0.0.0:3260, which is not served: this version serves only srp",
+            "targets[0].portals[2]: target store asks for nvme-rdma 0.0.0.0:4420, which is not served: this version serves only srp",
         ]
     );
 }

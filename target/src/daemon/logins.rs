@@ -73,7 +73,10 @@ impl Control {
                 matches!(listener.portal.endpoint, Endpoint::Ip { address: IpAddr::V4(_), port: other } if other == port)
             })
         };
-        for listener in &all {
+        let served = all
+            .iter()
+            .filter(|listener| Transport::SERVED.contains(&listener.portal.transport));
+        for listener in served {
             let addresses = match listener.portal.endpoint {
                 // An IPv6 listener takes IPv6 only, so the wildcard for both is two listeners.
                 Endpoint::Ip { address, port }
@@ -90,7 +93,6 @@ impl Control {
                     vec![ListenAddress::Service(ServiceId(service_id.value()))]
                 }
             };
-            debug_assert_eq!(listener.portal.transport, Transport::Srp);
             for address in addresses {
                 let id = self.manager.listen(address, BACKLOG).map_err(|source| {
                     let hint = hint(&source);

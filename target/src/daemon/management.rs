@@ -102,9 +102,14 @@ impl Shared {
         (sessions.len(), connections)
     }
 
+    fn is_listening(&self, portal: Portal) -> bool {
+        let served = Transport::SERVED.contains(&portal.transport);
+        served && self.ready.load(SeqCst) && !self.stopping.load(SeqCst)
+    }
+
     fn warnings(&self) -> Vec<String> {
         let windows = self.windows.statistics();
-        let mut warnings = Vec::new();
+        let mut warnings = self.unserved.clone();
         if windows.limit_bytes < self.windows.settings().budget_bytes {
             warnings.push(format!(
                 "the kernel refused to pin more than {} MiB of page cache; raise RLIMIT_MEMLOCK (LimitMEMLOCK=infinity)",
@@ -148,8 +153,9 @@ impl Shared {
                 .iter()
                 .map(|&portal| PortalReport {
                     portal,
-                    listening: self.ready.load(SeqCst) && !self.stopping.load(SeqCst),
-                    why: None,
+                    listening: self.is_listening(portal),
+                    why: (!Transport::SERVED.contains(&portal.transport))
+                        .then(|| format!("this version does not serve {}", portal.transport)),
                 })
                 .collect(),
             groups: target.config.groups.clone(),
