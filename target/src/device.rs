@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
 
 use pagecast_backends::{Backend, BackendError};
 use pagecast_core::block::BlockFault;
@@ -127,7 +126,6 @@ impl Device {
             windows,
             counters: (0..shards).map(|_| Counters::default()).collect(),
             size: SizeLease {
-                epoch: Instant::now(),
                 checked: AtomicU64::new(0),
                 size: AtomicU64::new(size),
             },
@@ -135,8 +133,9 @@ impl Device {
         }
     }
 
-    /// Whether `length` bytes at `offset` are still there, so that they may be served from registered pages.
-    pub fn check_range(&self, offset: u64, length: u64, now: Instant) -> Result<(), BlockFault> {
+    /// Whether `length` bytes at `offset` are still there, so that they may be served from registered pages. `now` is in
+    /// nanoseconds on a clock that all shards share.
+    pub fn check_range(&self, offset: u64, length: u64, now: u64) -> Result<(), BlockFault> {
         let size = self.current_size(now)?;
         match offset.checked_add(length) {
             Some(end) if end <= size => Ok(()),
@@ -144,9 +143,8 @@ impl Device {
         }
     }
 
-    fn current_size(&self, now: Instant) -> Result<u64, BlockFault> {
+    fn current_size(&self, now: u64) -> Result<u64, BlockFault> {
         let lease = &self.size;
-        let now = now.saturating_duration_since(lease.epoch).as_nanos() as u64;
         let checked = lease.checked.load(Relaxed);
         if checked != 0 && now.saturating_sub(checked) < SIZE_LEASE_NS {
             return Ok(lease.size.load(Relaxed));
@@ -242,8 +240,7 @@ impl Device {
 
 #[derive(Debug)]
 struct SizeLease {
-    epoch: Instant,
-    /// Nanoseconds after `epoch` at which `size` was true; 0 for never.
+    /// When `size` was true, in nanoseconds; 0 for never.
     checked: AtomicU64,
     size: AtomicU64,
 }

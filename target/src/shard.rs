@@ -7,11 +7,11 @@
 //! completions -> receive (decode, plan) -> work (windows or staging, backend) -> transmit (one chain: data and response)
 //! ```
 //!
-//! - [`receive`]: a message becomes a task.
-//! - [`work`]: what a task does until it has its ending, in steps that end where it has to wait.
-//! - [`memory`]: the memory that its data is in; [`clear`]: WRITE SAME and UNMAP.
-//! - [`transmit`]: RDMA READs of data-out; data-in and response in one chain.
-//! - [`manage`] and [`abort`]: task management; [`close`]: taking a connection down.
+//! - `receive`: a message becomes a task.
+//! - `work`: what a task does until it has its ending, in steps that end where it has to wait.
+//! - `memory`: the memory that its data is in; `clear`: WRITE SAME and UNMAP.
+//! - `transmit`: RDMA READs of data-out; data-in and response in one chain.
+//! - [`manage`] and `abort`: task management; `close`: taking a connection down.
 //!
 //! `turn` does whatever there is to do now and never blocks; `run` is the thread's loop around it.
 
@@ -116,6 +116,10 @@ pub struct Shard {
     gauges: Arc<Gauges>,
     /// Time at the start of this turn.
     now: Instant,
+    /// The same in nanoseconds since `epoch`, which is cheaper to reckon with.
+    clock: u64,
+    /// Every shard's is the same.
+    epoch: Instant,
     next_sweep: Instant,
     draining: Option<Instant>,
     drained: bool,
@@ -131,7 +135,7 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Puts a shard together.
+    /// Puts a shard together. `now` is the start of its clock, and has to be the same for all shards.
     pub fn new(parts: ShardParts, now: Instant) -> Self {
         Self {
             id: parts.id,
@@ -147,6 +151,8 @@ impl Shard {
             poll_time: parts.poll_time,
             gauges: parts.gauges,
             now,
+            clock: 0,
+            epoch: now,
             next_sweep: now,
             draining: None,
             drained: false,
@@ -162,6 +168,7 @@ impl Shard {
     /// Does what there is to do, and says whether there was anything.
     pub fn turn(&mut self, now: Instant) -> bool {
         self.now = now;
+        self.clock = now.saturating_duration_since(self.epoch).as_nanos() as u64;
         let mut busy = self.read_mail();
         for port in 0..self.ports_end {
             busy |= self.poll_port(port);
@@ -289,7 +296,9 @@ impl Shard {
             Kind::Response(task) => self.response_completed(slot, task),
             Kind::Control(send) => self.control_completed(slot, send),
         }
-        self.finish_close(slot);
+        if self.is_closing(slot) {
+            self.finish_close(slot);
+        }
     }
 
     fn is_current(&self, slot: usize, generation: u16) -> bool {

@@ -187,10 +187,8 @@ impl Shard {
         if let Some(device) = &task.device {
             let counters = &device.counters[shard];
             Counters::subtract(&counters.in_flight, 1);
-            let took = task.started.map_or(0, |then| {
-                self.now.saturating_duration_since(then).as_micros()
-            });
-            counters.note_time(u64::try_from(took).unwrap_or(u64::MAX));
+            let began = task.started.unwrap_or(self.clock);
+            counters.note_time(self.clock.saturating_sub(began) / 1000);
         }
         let counted = task.counted;
         let queued = task.phase != Phase::Response;

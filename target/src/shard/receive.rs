@@ -92,7 +92,7 @@ impl Shard {
         task.receive_slot = Some(receive);
         connection.session.command_started();
         task.counted = true;
-        task.started = Some(self.now);
+        task.started = Some(self.clock);
         self.enlist(id);
         self.follow(id, plan);
     }

@@ -128,16 +128,18 @@ impl Channel {
     pub fn respond(&mut self, task: &Task, out: &mut [u8]) -> usize {
         let tag = Tag(task.tag);
         let delta = self.credits.respond();
-        let mut sense = [0; 252];
+        let mut buffer;
         let response = match &task.ending {
             Ending::Scsi(scsi) => {
-                let length = scsi
-                    .sense
-                    .as_ref()
-                    .map_or(0, |sense_data| sense_data.encode(&mut sense));
-                let residuals = residuals(task);
-                let sense = sense.get(..length).unwrap_or(&[]);
-                Response::command(tag, delta, scsi.status as u8, residuals, sense)
+                let sense = match &scsi.sense {
+                    Some(sense) => {
+                        buffer = [0; 252];
+                        let length = sense.encode(&mut buffer);
+                        buffer.get(..length).unwrap_or(&[])
+                    }
+                    None => &[],
+                };
+                Response::command(tag, delta, scsi.status as u8, residuals(task), sense)
             }
             Ending::Management(status) => {
                 let code = match status {

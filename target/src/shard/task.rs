@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
 
 use pagecast_core::block::{BlockOp, Transfer};
 use pagecast_core::scsi::{PendingParameters, Response, UnitId, UnitIndex};
@@ -39,8 +38,8 @@ pub struct Task {
     pub phase: Phase,
     /// What the staged memory is for.
     pub stage: Stage,
-    /// When its message was seen.
-    pub started: Option<Instant>,
+    /// When its message was seen, in nanoseconds.
+    pub started: Option<u64>,
     /// Whether it counts as a command of its session.
     pub counted: bool,
     /// Somebody aborted it: no status is sent, it goes as soon as nothing of it is in flight.

@@ -81,7 +81,7 @@ impl Shard {
         let &mut Work::Read { offset, length } = &mut task.work else {
             return Ok(true);
         };
-        device.check_range(offset, u64::from(length), self.now)?;
+        device.check_range(offset, u64::from(length), self.clock)?;
         let bytes = u64::from(length).min(task.offered_in);
         task.transferred = bytes;
         let counters = &device.counters[usize::from(self.id)];
@@ -304,7 +304,7 @@ impl Shard {
     }
 
     fn submit_read(&mut self, id: TaskId, offset: u64, bytes: u64, skip: usize) {
-        let now = self.now;
+        let now = self.clock;
         let task = self.tasks.get(id);
         if let Some(device) = &task.device
             && let Err(fault) = device.check_range(offset, bytes, now)
