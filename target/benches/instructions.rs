@@ -253,13 +253,13 @@ struct Row {
 fn measure(operation: &Operation) -> Row {
     let (profile, allocations) = callgrind(operation.name);
     let calls = Calls::read(&profile);
-    let stand_ins = calls.into(&STAND_INS);
-    let completed = calls.into(&[&["shard::Shard", "::completed"]]);
+    let stand_ins = calls.cost_of(&STAND_INS);
+    let completed = calls.cost_of(&[&["shard::Shard", "::completed"]]);
     assert!(
         completed > 0,
         "the function that handles completions has another name now"
     );
-    let within = calls.into(&STAND_INS_WITHIN);
+    let within = calls.cost_of(&STAND_INS_WITHIN);
     let command = completed - within;
     Row {
         name: operation.name,
@@ -342,7 +342,7 @@ impl<'a> Calls<'a> {
     }
 
     /// Instructions in calls of functions whose name has all the parts of one of `names`, from functions that have not.
-    fn into(&self, names: &[&[&str]]) -> u64 {
+    fn cost_of(&self, names: &[&[&str]]) -> u64 {
         let is_one = |name: &str| {
             names
                 .iter()
