@@ -160,7 +160,9 @@ fn commands_that_the_standard_has_an_answer_to() {
     let last = 8192;
     let mut unknown = scsi::read16(0, 8);
     unknown[0] = 0xff;
-    let cases: [(&str, Vec<u8>, (u8, u8, u8)); 5] = [
+    // What it is, the CDB, and sense key, additional sense code and qualifier.
+    type Case = (&'static str, Vec<u8>, (u8, u8, u8));
+    let cases: [Case; 5] = [
         ("an unknown operation", unknown, (5, 0x20, 0)),
         ("an LBA past the end", scsi::read16(last, 1), (5, 0x21, 0)),
         (
