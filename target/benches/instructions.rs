@@ -17,6 +17,7 @@
 //!
 //! Allocations are counted in all of it, by the global allocator. Instructions of the kernel are not: a hot READ makes
 //! no system call but for one `fstat` of the backing file in a millisecond, and time stands still here.
+#![allow(clippy::print_stdout, reason = "its table is what it is for")]
 
 use std::process::{Command as Process, ExitCode};
 
