@@ -244,12 +244,24 @@ srp_disks() {
 }
 
 # srp_logout: leaves every target
+#
+# Linux 7.2 uses freed memory, and panics, when the connection to a target that is being removed fails or has failed a moment
+# ago (srp_remove_work ends in scsi_host_busy_iter after the host's tags are gone). So this waits for timers of failed
+# connections first, and afterwards for the target to have seen the end of the sessions.
 srp_logout() {
     local port
+    until_true 30 srp_not_blocked || return 1
     for port in /sys/class/srp_remote_ports/port-*; do
         [ -e "$port" ] && echo 1 >"$port/delete"
     done
-    until_true 30 srp_gone
+    until_true 30 srp_gone || return 1
+    [ "$TARGET" != pagecast ] || until_true 15 no_sessions
+}
+srp_not_blocked() { ! grep -qsx blocked /sys/class/srp_remote_ports/port-*/state; }
+# also when there is no daemon to ask
+no_sessions() {
+    [ -n "${PAGECASTD:-}" ] && kill -0 "$PAGECASTD" || return 0
+    ctl session list | jq -e '.sessions == []'
 }
 srp_gone() { [ -z "$(ls /sys/class/srp_remote_ports)" ] && ! compgen -G '/sys/block/sd*'; }
 

@@ -26,6 +26,7 @@ check "and the bytes are right" same "$DISK" "$file"
 [ "$TARGET" != lio ] || exit 0
 
 step "SIGTERM with a session open"
+for port in /sys/class/srp_remote_ports/port-*; do echo 1 >"$port/fast_io_fail_tmo"; done
 check "pagecastd exits with 0" pagecastd_stop
 check "logout" srp_logout
 
