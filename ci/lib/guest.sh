@@ -269,11 +269,11 @@ srp_gone() { [ -z "$(ls /sys/class/srp_remote_ports)" ] && ! compgen -G '/sys/bl
 # --blockalign, fio keeps a map of what it wrote: no two writes overlap, and each byte has one right value.
 fio_verify() {
     fio --name=verify --filename="$DISK" --direct=1 --ioengine=libaio --iodepth=32 --rw=randwrite \
-        --bsrange=512-256k --size="$(mib 48)" --verify=crc32c --verify_fatal=1 \
+        --bsrange=512-256k --size="$(fio_mib 48)" --verify=crc32c --verify_fatal=1 \
         --output-format=terse --output=/run/fio.out "$@" || { cat /run/fio.out; return 1; }
 }
-# mib N: N MiB for fio, or less where SMALLER says so
-mib() { printf '%dm\n' $(($1 / SMALLER > 0 ? $1 / SMALLER : 1)); }
+# fio_mib N: N MiB for fio, or less where SMALLER says so
+fio_mib() { printf '%dm\n' $(($1 / SMALLER > 0 ? $1 / SMALLER : 1)); }
 # busy: waits until DISK has seen some more writes
 busy() {
     local from

@@ -22,7 +22,7 @@ step "one registered region for each command: direct descriptors"
 for immediate in Y N; do
     srp_module use_imm_data=$immediate
     check "login, use_imm_data=$immediate" srp_login "$line"
-    check "fio verifies" fio_verify --size="$(mib 24)"
+    check "fio verifies" fio_verify --size="$(fio_mib 24)"
     check "fio of small writes verifies" fio_verify --size=1m --bsrange=512-8k
     check "logout" srp_logout
 done
@@ -33,7 +33,7 @@ check "login, ch_count=4, cmd_sg_entries=255, allow_ext_sg=1" \
     srp_login "$line,ch_count=4,cmd_sg_entries=255,allow_ext_sg=1"
 check "there are 4 channels" [ "$(cat "/sys/class/scsi_host/$HOST/ch_count")" = 4 ]
 check "fio verifies" scattered
-check "fio verifies on all channels" fio_verify --size="$(mib 8)" --numjobs=4 --offset_increment=8m --group_reporting
+check "fio verifies on all channels" fio_verify --size="$(fio_mib 8)" --numjobs=4 --offset_increment=8m --group_reporting
 check "logout" srp_logout
 check "the kernel's log has no warning" dmesg_clean
 
