@@ -226,6 +226,37 @@ fn a_queue_pair_that_does_not_flush() {
     }
 }
 
+/// It holds what others wait for: memory, windows, task management.
+#[test]
+fn a_peer_that_acknowledges_nothing() {
+    for seed in seeds(0..4) {
+        let mut world = Setup::new(seed).build();
+        let bystander = world.log_in(1);
+        let channel = world.log_in(0);
+        let number = queue_pair_of(&world, 0);
+        assert!(world.net.faults().pause(number));
+        let buffer = world.buffer(0, channel, 4096);
+        world.send(0, channel, &read(&buffer, 0, 8));
+        world.settle();
+        // Looked at for the first time, not yet for too long, and for too long.
+        world.pass(Duration::from_secs(1));
+        world.pass(Duration::from_secs(29));
+        assert_eq!(world.daemon.shared.sessions().len(), 2, "seed {seed}");
+        world.pass(Duration::from_secs(2));
+        world.settle();
+        // And if it does not even flush, it goes without.
+        world.pass(Duration::from_secs(11));
+        world.settle();
+        assert_eq!(world.daemon.shared.sessions().len(), 1, "seed {seed}");
+        world.read(1, bystander, 0, 8);
+        world.net.faults().resume(number);
+        world.settle();
+        let again = world.log_in(0);
+        world.read(0, again, 0, 8);
+        world.finish();
+    }
+}
+
 #[test]
 fn the_targets_adapter_goes() {
     for seed in seeds(0..6) {
