@@ -1,7 +1,7 @@
 //! Logins: who comes in, what refusals say, and that the listener lives on.
 
 use pagecast_initiator::{ChannelId, ChannelState, LoginOptions};
-use pagecast_tests::{Setup, World, seeds};
+use pagecast_tests::{Setup, World, host_address, seeds};
 
 /// The target refused with this reason.
 fn assert_refused(world: &mut World, options: LoginOptions, reason: u32) {
@@ -77,6 +77,33 @@ fn nobody_without_a_group() {
         assert_refused(&mut world, options, 0x0001_0006);
         world.read(1, bystander, 0, 1);
         assert_eq!(world.daemon.shared.sessions().len(), 1);
+        world.finish();
+    }
+}
+
+/// A port identifier is only what an initiator says of itself: it opens no door that its own group does not.
+#[test]
+fn nobody_joins_a_session_of_another_group() {
+    for seed in seeds(0..4) {
+        let mut setup = Setup::new(seed);
+        setup.groups = format!(
+            r#"[{{ "name": "first", "initiators": ["{}"], "luns": {{ "0": "disk0" }} }},
+                {{ "name": "second", "initiators": ["{}"], "luns": {{ }} }}]"#,
+            host_address(0),
+            host_address(1),
+        );
+        let mut world = setup.build();
+        let channel = world.log_in(0);
+        let pretended = world.options(0).multichannel();
+        let (_, state) = world.connect(1, pretended);
+        let ChannelState::Refused { rejection, .. } = state else {
+            panic!("seed {seed}: {state:?}");
+        };
+        assert_eq!(
+            rejection.map(|rejection| rejection.reason),
+            Some(0x0001_0006)
+        );
+        world.read(0, channel, 0, 8);
         world.finish();
     }
 }

@@ -12,4 +12,4 @@ pub mod random;
 pub mod world;
 
 pub use random::{Random, seeds};
-pub use world::{Host, Setup, World, pattern};
+pub use world::{Host, Setup, World, host_address, pattern};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Debug;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -198,7 +198,7 @@ impl World {
         let mut fabrics = vec![target];
         let mut initiators = Vec::new();
         for host in 0..setup.hosts {
-            let ip = address(host + 1).ip();
+            let ip = host_address(host);
             let fabric = net
                 .fabric_with(&host_name(host), &[ip], setup.adjust)
                 .expect("a host's fabric");
@@ -575,6 +575,11 @@ pub fn pattern(length: usize, salt: u64) -> Vec<u8> {
 /// The name of a host's node.
 pub fn host_name(host: Host) -> String {
     format!("host{host}")
+}
+
+/// A host's IP address.
+pub fn host_address(host: Host) -> IpAddr {
+    address(host + 1).ip()
 }
 
 fn address(node: usize) -> SocketAddr {
