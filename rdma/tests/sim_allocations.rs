@@ -1,13 +1,10 @@
 //! Posting, polling and stepping allocate nothing once the queues are warm: what is measured on the simulated network
 //! is the program's own.
-#![allow(unsafe_code)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use pagecast_memory::Anonymous;
+use pagecast_memory::{Anonymous, CountingAllocator};
 use pagecast_rdma::fabric::{
     Access, Adapter, Chain, CmEvent, Completion, CompletionQueue, ConnectParams, ConnectionManager,
     Fabric, ListenAddress, Operation, QueuePair, QueuePairConfig, WorkId,
@@ -15,29 +12,8 @@ use pagecast_rdma::fabric::{
 use pagecast_rdma::region::Region;
 use pagecast_rdma::sim::{SimConnectionManager, SimNet};
 
-/// Counts what this thread allocates.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: forwards to the system's allocator and counts in a thread-local that neither allocates nor has a destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 struct Side {
     adapter: Arc<dyn Adapter>,
@@ -136,11 +112,11 @@ fn the_hot_path_allocates_nothing() {
     for _ in 0..4 {
         round(&net, &mut *ours, &mut *theirs);
     }
-    let before = ALLOCATIONS.get();
+    let before = CountingAllocator::allocations();
     for _ in 0..100 {
         round(&net, &mut *ours, &mut *theirs);
     }
-    assert_eq!(ALLOCATIONS.get() - before, 0);
+    assert_eq!(CountingAllocator::allocations() - before, 0);
     let written = net.traffic_of(&cache).unwrap().rdma_written_from;
     assert_eq!(written, 104 << 16);
 }

@@ -1,12 +1,11 @@
 //! Neither a hit nor a miss of a window allocates, nor does the end of a lease.
 #![allow(unsafe_code)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pagecast_memory::CountingAllocator;
 use pagecast_rdma as rdma;
 use rdma::fabric::Adapter;
 use rdma::windows::{Settings, WindowService};
@@ -17,30 +16,8 @@ mod fake;
 
 use fake::{FakeAdapter, FakeSource, PAGE};
 
-/// Counts what the asking thread allocates; the workers allocate as they like.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call is passed on to the system's allocator unchanged. The counter is a thread local without a destructor
-// or lazy initialization, so touching it allocates nothing and works at any time in a thread's life.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller keeps the contract of `alloc`, which is that of `System.alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: `at` came from `System.alloc` with the same layout.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 #[test]
 fn acquiring_and_releasing_allocates_nothing() {
@@ -58,11 +35,11 @@ fn acquiring_and_releasing_allocates_nothing() {
 
     let acquire = |offset, length, sges: &mut Vec<_>| {
         sges.clear();
-        let before = ALLOCATIONS.get();
+        let before = CountingAllocator::allocations();
         let lease = cache.acquire(offset, length, sges);
         let hit = lease.is_some();
         drop(lease);
-        (hit, ALLOCATIONS.get() - before)
+        (hit, CountingAllocator::allocations() - before)
     };
 
     // The first miss ever, of slots that are not there; then misses of windows that are on their way or cannot be had.
@@ -80,5 +57,5 @@ fn acquiring_and_releasing_allocates_nothing() {
         assert_eq!(acquire(WINDOW / 2, 2 * WINDOW as u32, &mut sges), (true, 0));
         assert_eq!(sges.len(), 3);
     }
-    assert_ne!(ALLOCATIONS.get(), 0, "the counter counts");
+    assert_ne!(CountingAllocator::allocations(), 0, "the counter counts");
 }
