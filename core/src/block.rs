@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::scsi::UnitId;
+
 /// A range of logical blocks. Whoever plans an operation has checked it against the capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BlockRange {
@@ -35,13 +37,38 @@ pub enum BlockOp {
     Read(BlockRange),
     /// Fetch the range from the initiator and store it.
     Write(BlockRange),
+    /// Fetch twice the range from the initiator. If the first half is what is stored, store the second half, with no other
+    /// write to the range in between; otherwise [`BlockFault::Miscompare`].
+    CompareAndWrite(BlockRange),
+    /// Fetch the range from the initiator and store its bits together with those that are set already.
+    Or(BlockRange),
+    /// Fetch the range from the initiator, store it, and check that it can be read back.
+    WriteVerify {
+        /// Where to.
+        range: BlockRange,
+        /// Also compare what is read with what was fetched.
+        compare: bool,
+    },
     /// Check that the range can be read.
     Verify {
         /// What to check.
         range: BlockRange,
-        /// Also fetch as much from the initiator, and compare.
-        compare: bool,
+        /// Also fetch from the initiator, and compare.
+        compare: Compare,
     },
+    /// Bring the range into the cache.
+    Prefetch(BlockRange),
+    /// Find out which blocks of the range are stored and which are holes; ends in `extents` and not in `complete`.
+    Extents {
+        /// Where to look.
+        range: BlockRange,
+        /// Stop after so many extents.
+        most: u32,
+        /// Bytes that the initiator has asked for.
+        allocation_length: u32,
+    },
+    /// Copy blocks between logical units of the session, one segment after the other.
+    Copy(Vec<CopySegment>),
     /// Store one block again and again.
     WriteSame {
         /// Where to.
@@ -55,6 +82,41 @@ pub enum BlockOp {
     Unmap(Vec<BlockRange>),
     /// Everything written before is on stable storage when this is done.
     Flush,
+}
+
+/// What a verification compares with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compare {
+    /// Nothing: the medium is read, that is all (BYTCHK 00b).
+    Medium,
+    /// As many blocks from the initiator (BYTCHK 01b).
+    Blocks,
+    /// One block from the initiator, with every block of the range (BYTCHK 11b).
+    OneBlock,
+}
+
+/// Blocks to be copied. Both ranges were checked against their units' capacities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopySegment {
+    /// Where the data are.
+    pub source: UnitId,
+    /// First byte there.
+    pub source_offset: u64,
+    /// Where they go.
+    pub destination: UnitId,
+    /// First byte there.
+    pub destination_offset: u64,
+    /// How many; whole blocks of both units.
+    pub bytes: u64,
+}
+
+/// A stretch of blocks that are all stored, or all holes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Where.
+    pub range: BlockRange,
+    /// Whether blocks are stored there; a hole otherwise, which reads as zeros.
+    pub mapped: bool,
 }
 
 /// Which way a command moves data, and how many bytes.
@@ -93,16 +155,31 @@ impl BlockOp {
         match self {
             Self::Read(range) => Transfer::In(range.length(block_size)),
             Self::Write(range)
+            | Self::Or(range)
+            | Self::WriteVerify { range, .. }
             | Self::Verify {
                 range,
-                compare: true,
+                compare: Compare::Blocks,
             } => Transfer::Out(range.length(block_size)),
+            Self::CompareAndWrite(range) => {
+                Transfer::Out(range.length(block_size).saturating_mul(2))
+            }
             Self::WriteSame {
                 zero_data: false, ..
-            } => Transfer::Out(u64::from(block_size)),
-            Self::Verify { .. } | Self::WriteSame { .. } | Self::Unmap(_) | Self::Flush => {
-                Transfer::None
             }
+            | Self::Verify {
+                compare: Compare::OneBlock,
+                ..
+            } => Transfer::Out(u64::from(block_size)),
+            Self::Extents {
+                allocation_length, ..
+            } => Transfer::In(u64::from(*allocation_length)),
+            Self::Verify { .. }
+            | Self::WriteSame { .. }
+            | Self::Unmap(_)
+            | Self::Flush
+            | Self::Prefetch(_)
+            | Self::Copy(_) => Transfer::None,
         }
     }
 
@@ -110,7 +187,13 @@ impl BlockOp {
     pub fn is_write(&self) -> bool {
         matches!(
             self,
-            Self::Write(_) | Self::WriteSame { .. } | Self::Unmap(_)
+            Self::Write(_)
+                | Self::CompareAndWrite(_)
+                | Self::Or(_)
+                | Self::WriteVerify { .. }
+                | Self::WriteSame { .. }
+                | Self::Unmap(_)
+                | Self::Copy(_)
         )
     }
 }
@@ -189,7 +272,7 @@ mod tests {
         assert_eq!(same(false).transfer(512), Transfer::Out(512));
         assert_eq!(same(true).transfer(512), Transfer::None);
         let verify = |compare| BlockOp::Verify { range, compare };
-        assert_eq!(verify(true).transfer(512), Transfer::Out(1536));
-        assert_eq!(verify(false).transfer(512), Transfer::None);
+        assert_eq!(verify(Compare::Blocks).transfer(512), Transfer::Out(1536));
+        assert_eq!(verify(Compare::Medium).transfer(512), Transfer::None);
     }
 }

@@ -4,7 +4,7 @@
 //! - [`daemon`]: everything put together; the control thread, logins, reports.
 //! - [`shard`]: the I/O threads, and a command's way through one.
 //! - [`device`], [`session`], [`staging`]: what shards work with.
-//! - [`srp`]: the protocol, without I/O.
+//! - [`srp`], [`iscsi`], [`iser`]: the protocols, without I/O.
 //! - [`control`]: the control socket.
 #![forbid(unsafe_code)]
 
@@ -13,6 +13,8 @@ pub mod control;
 pub mod daemon;
 pub mod device;
 pub mod identity;
+pub mod iscsi;
+pub mod iser;
 pub mod session;
 pub mod shard;
 pub mod srp;

@@ -3,7 +3,7 @@
 use super::cdb::Cdb;
 use super::plan::{Context, Planned};
 use super::sense::{Sense, codes};
-use crate::block::{BlockOp, BlockRange};
+use crate::block::{BlockOp, BlockRange, Compare};
 
 /// READ (6), SBC-3.
 pub(crate) fn read6(context: &Context<'_>, cdb: &Cdb) -> Planned {
@@ -157,14 +157,15 @@ fn check_length(context: &Context<'_>, range: BlockRange, form: &Form) -> Result
 
 fn verify(context: &Context<'_>, cdb: &Cdb, form: &Form) -> Planned {
     check_protect(cdb)?;
-    // BYTCHK (SBC-3): 1 compares with data from the initiator, 2 and 3 are not supported.
+    // BYTCHK (SBC-3)
     let compare = match cdb.byte(1) >> 1 & 0x03 {
-        0 => false,
-        1 => true,
+        0 => Compare::Medium,
+        1 => Compare::Blocks,
+        3 => Compare::OneBlock,
         _ => return Err(Sense::cdb_bits(1, 2)),
     };
     let range = range(context, cdb, form)?;
-    if compare {
+    if compare == Compare::Blocks {
         check_length(context, range, form)?;
     }
     if range.blocks == 0 {

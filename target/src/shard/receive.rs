@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use pagecast_core::block::BlockOp;
-use pagecast_core::block::Transfer;
+use pagecast_core::block::{BlockFault, BlockOp, Compare, Transfer};
 use pagecast_core::scsi::{BlockCommand, Plan, Status};
 
 use super::Shard;
@@ -156,14 +155,14 @@ impl Shard {
             },
             BlockOp::Verify {
                 range,
-                compare: false,
+                compare: Compare::Medium,
             } => Work::VerifyMedium {
                 offset: range.offset(size),
                 left: range.length(size),
             },
             BlockOp::Verify {
                 range,
-                compare: true,
+                compare: Compare::Blocks,
             } => Work::VerifyData {
                 offset: range.offset(size),
                 length: u32::try_from(range.length(size)).unwrap_or(u32::MAX),
@@ -188,6 +187,19 @@ impl Shard {
                 durable,
             },
             BlockOp::Flush => Work::Flush,
+            BlockOp::Verify {
+                compare: Compare::OneBlock,
+                ..
+            }
+            | BlockOp::CompareAndWrite(_)
+            | BlockOp::Or(_)
+            | BlockOp::WriteVerify { .. }
+            | BlockOp::Prefetch(_)
+            | BlockOp::Extents { .. }
+            | BlockOp::Copy(_) => {
+                task.command = Some((command.unit, command.op));
+                return self.end_block(id, Err(BlockFault::Unsupported));
+            }
         };
         task.command = Some((command.unit, command.op));
         self.start(id);

@@ -3,7 +3,7 @@
 use super::super::sense::codes;
 use super::super::testing::*;
 use super::super::*;
-use crate::block::{BlockFault, BlockOp, BlockRange, Transfer};
+use crate::block::{BlockFault, BlockOp, BlockRange, Compare, Transfer};
 
 /// CDBs of one family for an address and a number of blocks, with byte 1 as given.
 fn cdb(opcode: u8, byte1: u8, lba: u64, blocks: u32) -> Vec<u8> {
@@ -183,7 +183,7 @@ fn verify_compares_if_it_is_told_to() {
             plain.op,
             BlockOp::Verify {
                 range,
-                compare: false
+                compare: Compare::Medium
             }
         );
         assert_eq!(plain.transfer, Transfer::None);
@@ -192,7 +192,7 @@ fn verify_compares_if_it_is_told_to() {
             compare.op,
             BlockOp::Verify {
                 range,
-                compare: true
+                compare: Compare::Blocks
             }
         );
         assert_eq!(compare.transfer, Transfer::Out(1024));

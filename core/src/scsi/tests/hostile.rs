@@ -28,7 +28,11 @@ fn check_block(block: &BlockCommand) {
             assert!(!ranges.is_empty());
             ranges.iter().for_each(check_range);
         }
-        BlockOp::Flush => {}
+        BlockOp::Flush | BlockOp::Extents { .. } | BlockOp::Copy(_) => {}
+        BlockOp::CompareAndWrite(range)
+        | BlockOp::Or(range)
+        | BlockOp::WriteVerify { range, .. }
+        | BlockOp::Prefetch(range) => check_range(range),
     }
     assert_eq!(block.transfer, block.op.transfer(512));
 }
