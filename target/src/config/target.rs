@@ -92,7 +92,7 @@ impl Transport {
     pub const ALL: [Self; 4] = [Self::Srp, Self::Iser, Self::NvmeRdma, Self::IscsiTcp];
 
     /// Those that this version serves.
-    pub const SERVED: &'static [Self] = &[Self::Srp];
+    pub const SERVED: &'static [Self] = &[Self::Srp, Self::Iser, Self::IscsiTcp];
 
     /// As in the configuration.
     pub fn as_str(self) -> &'static str {

@@ -110,8 +110,7 @@ fn the_example() {
     assert_eq!(
         unsupported,
         [
-            "targets[0].portals[1]: target store asks for iser 0.0.0.0:3260, which is not served: this version serves only srp",
-            "targets[0].portals[2]: target store asks for nvme-rdma 0.0.0.0:4420, which is not served: this version serves only srp",
+            "targets[0].portals[2]: target store asks for nvme-rdma 0.0.0.0:4420, which is not served: this version serves only srp, iser, iscsi-tcp",
         ]
     );
 }
@@ -575,7 +574,11 @@ fn one_image() {
     );
     let target = &config.targets[0];
     assert_eq!(target.name, "store");
-    assert_eq!(target.portals[0].to_string(), "srp [::]:5555");
+    let portals: Vec<String> = target.portals.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        portals,
+        ["srp [::]:5555", "iser [::]:3260", "iscsi-tcp [::]:3260"]
+    );
     assert_eq!(target.groups[0].initiators, ["10.0.0.7"]);
     assert_eq!(target.groups[0].luns[&0], "disk0");
     assert!(config.unsupported().is_empty());
