@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::event_fd::EventFd;
 use super::faults::CmMessage;
 use super::net::Node;
+use crate::event_fd::EventFd;
 use crate::fabric::{Gid, ListenAddress, PeerAddress, ServiceId};
 
 /// Private data that a REQ has for the consumer under RDMA/CM (92 less the 36 of `struct cma_hdr`).

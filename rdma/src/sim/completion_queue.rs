@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::event_fd::EventFd;
+use crate::event_fd::EventFd;
 use crate::fabric::{Completion, CompletionQueue, FabricError};
 
 /// The queue as its owner has it.

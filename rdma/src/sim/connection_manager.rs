@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use super::cm::{Dial, Event, Listener, Manager, Phase};
 use super::completion_queue::SimCompletionQueue;
-use super::event_fd::EventFd;
 use super::net::{Link, Traffic};
 use super::node::SimAdapter;
 use super::queue_pair::{self, SimQueuePair};
+use crate::event_fd::EventFd;
 use crate::fabric::{
     Adapter, CmEvent, CompletionQueue, ConnectParams, ConnectRequest, ConnectionId,
     ConnectionManager, FabricError, Gid, ListenAddress, ListenerId, QueuePair, QueuePairConfig,

@@ -16,7 +16,6 @@
 mod cm;
 mod completion_queue;
 mod connection_manager;
-mod event_fd;
 mod execute;
 mod faults;
 mod memory;
@@ -43,9 +42,9 @@ pub use queue_pair::QueuePairState;
 pub use runner::Runner;
 pub use trace::{OperationKind, TraceEntry, TraceEvent};
 
-use self::event_fd::EventFd;
 use self::net::{Net, Node, Stepped};
 use self::node::PostFaults;
+use crate::event_fd::EventFd;
 use crate::fabric::{Capabilities, FabricError};
 use crate::region::Region;
 

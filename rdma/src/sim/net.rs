@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::Thread;
 
 use super::cm::Cm;
-use super::event_fd::EventFd;
 use super::memory::MemoryTable;
 use super::node::{PostFaults, SimFabric};
 use super::queue_pair::{self, QueuePairState};
 use super::random::Random;
 use super::trace::{Trace, TraceEvent};
+use crate::event_fd::EventFd;
 use crate::fabric::{AdapterEvent, Capabilities, Operation, Sge};
 
 /// What all handles of one net share.

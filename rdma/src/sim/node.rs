@@ -10,8 +10,8 @@ use pagecast_memory::{Memory, Slice};
 use super::cm::gid_of;
 use super::completion_queue::{self, SimCompletionQueue};
 use super::connection_manager::SimConnectionManager;
-use super::event_fd::EventFd;
 use super::net::Net;
+use crate::event_fd::EventFd;
 use crate::fabric::{
     Access, Adapter, AdapterEvent, Capabilities, CompletionQueue, ConnectionManager, Fabric,
     FabricError, Gid, PostError,

@@ -6,10 +6,10 @@ use crate::fabric::FabricError;
 
 /// A counter that is readable while it is not zero.
 #[derive(Debug)]
-pub(super) struct EventFd(OwnedFd);
+pub(crate) struct EventFd(OwnedFd);
 
 impl EventFd {
-    pub(super) fn new() -> Result<Self, FabricError> {
+    pub(crate) fn new() -> Result<Self, FabricError> {
         // SAFETY: takes no pointers.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if fd < 0 {
@@ -20,14 +20,14 @@ impl EventFd {
     }
 
     /// Makes it readable.
-    pub(super) fn signal(&self) {
+    pub(crate) fn signal(&self) {
         let one = 1_u64.to_ne_bytes();
         // SAFETY: the buffer is ours and eight bytes long. Failure means that the counter is full, thus readable anyway.
         unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
     }
 
     /// Makes it unreadable.
-    pub(super) fn drain(&self) {
+    pub(crate) fn drain(&self) {
         let mut count = [0_u8; 8];
         // SAFETY: the buffer is ours and eight bytes long. Failure means that the counter was zero already.
         unsafe { libc::read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
