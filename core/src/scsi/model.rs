@@ -222,6 +222,23 @@ pub struct Limits {
     pub optimal_transfer_blocks: u32,
     /// Most blocks that one WRITE SAME may write. 0 if there is no WRITE SAME.
     pub max_write_same_blocks: u32,
+    /// Most blocks that one COMPARE AND WRITE may compare; less if twice as many are too long a transfer. 0 if there is no
+    /// such command.
+    pub max_compare_and_write_blocks: u8,
+    /// Most blocks that are written whole or not at all. 0 if there is no WRITE ATOMIC.
+    pub max_atomic_blocks: u32,
+}
+
+impl Limits {
+    /// MAXIMUM COMPARE AND WRITE LENGTH (SBC-3): both halves of the data have to fit into one transfer.
+    pub fn compare_and_write_blocks(&self) -> u8 {
+        match self.max_transfer_blocks / 2 {
+            0 if self.max_transfer_blocks == 0 => self.max_compare_and_write_blocks,
+            half => u8::try_from(half)
+                .unwrap_or(u8::MAX)
+                .min(self.max_compare_and_write_blocks),
+        }
+    }
 }
 
 impl Default for Limits {
@@ -230,6 +247,8 @@ impl Default for Limits {
             max_transfer_blocks: 32768,
             optimal_transfer_blocks: 0,
             max_write_same_blocks: 0,
+            max_compare_and_write_blocks: u8::MAX,
+            max_atomic_blocks: 0,
         }
     }
 }
@@ -354,6 +373,28 @@ mod tests {
             .check()
             .is_err()
         );
+    }
+
+    #[test]
+    fn both_halves_of_a_compare_and_write_fit_into_a_transfer() {
+        let blocks = |max_transfer_blocks, max_compare_and_write_blocks| {
+            let limits = Limits {
+                max_transfer_blocks,
+                max_compare_and_write_blocks,
+                ..Limits::default()
+            };
+            limits.compare_and_write_blocks()
+        };
+        for (transfer, most, expected) in [
+            (0, 255, 255),
+            (32768, 255, 255),
+            (511, 255, 255),
+            (509, 255, 254),
+            (1, 255, 0),
+            (32768, 0, 0),
+        ] {
+            assert_eq!(blocks(transfer, most), expected, "{transfer} {most}");
+        }
     }
 
     #[test]

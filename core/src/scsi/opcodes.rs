@@ -39,7 +39,7 @@ type Planner = fn(&Context<'_>, &Cdb) -> Planned;
 
 /// When a command is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Flags(u8);
+pub(crate) struct Flags(u16);
 
 impl Flags {
     const NONE: Self = Self(0);
@@ -59,6 +59,8 @@ impl Flags {
     pub(crate) const WELL_KNOWN: Self = Self(64);
     /// May take much longer than a read.
     pub(crate) const SLOW: Self = Self(128);
+    /// Also while the unit is stopped: it does not look at the medium (SPC-4, power conditions).
+    pub(crate) const NO_MEDIUM: Self = Self(256);
 
     pub(crate) const fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0

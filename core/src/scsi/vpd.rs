@@ -118,6 +118,8 @@ fn block_limits(unit: &LogicalUnit, _: &TargetPort) -> Vec<u8> {
         max_transfer_blocks,
         optimal_transfer_blocks,
         max_write_same_blocks,
+        max_atomic_blocks,
+        ..
     } = model.limits;
     let mut page = vec![0; 0x3c];
     let mut put = |at: usize, bytes: &[u8]| {
@@ -125,7 +127,7 @@ fn block_limits(unit: &LogicalUnit, _: &TargetPort) -> Vec<u8> {
         page[at - 4..at - 4 + bytes.len()].copy_from_slice(bytes);
     };
     // WSNZ: WRITE SAME does not take zero for "to the end".
-    put(4, &[1]);
+    put(4, &[1, model.limits.compare_and_write_blocks()]);
     // OPTIMAL TRANSFER LENGTH GRANULARITY: a physical block.
     put(6, &(1_u16 << model.physical_exponent).to_be_bytes());
     put(8, &max_transfer_blocks.to_be_bytes());
@@ -141,6 +143,8 @@ fn block_limits(unit: &LogicalUnit, _: &TargetPort) -> Vec<u8> {
         );
     }
     put(36, &u64::from(max_write_same_blocks).to_be_bytes());
+    // MAXIMUM ATOMIC TRANSFER LENGTH (SBC-4), of any alignment and granularity, and without boundaries.
+    put(44, &max_atomic_blocks.to_be_bytes());
     page
 }
 

@@ -121,8 +121,18 @@ fn device_identification_for_iscsi() {
 fn block_limits() {
     let mut channel = channel_of(model());
     let mut expected = vec![0; 64];
-    expected[..12].copy_from_slice(&[0, 0xb0, 0, 0x3c, 1, 0, 0, 8, 0, 0, 0x80, 0]);
+    expected[..12].copy_from_slice(&[0, 0xb0, 0, 0x3c, 1, 255, 0, 8, 0, 0, 0x80, 0]);
     assert_eq!(inquiry(&mut channel, 0xb0), expected);
+
+    let limits = Limits {
+        max_transfer_blocks: 64,
+        max_atomic_blocks: 16,
+        ..Limits::default()
+    };
+    let mut channel = channel_of(DiskModel { limits, ..model() });
+    let limited = inquiry(&mut channel, 0xb0);
+    assert_eq!(limited[5], 32);
+    assert_eq!(limited[44..48], [0, 0, 0, 16]);
 
     let mut channel = channel_of(thin_model());
     expected[20..36].copy_from_slice(&[
