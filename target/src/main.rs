@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Parser;
+use pagecast_rdma::fabric::{Fabric, FabricError};
+use pagecast_rdma::local::NoFabric;
 use pagecast_rdma::verbs::VerbsFabric;
+use pagecastd::config::Config;
 use pagecastd::config::args::Args;
 use pagecastd::control::notify::Notifier;
 use pagecastd::control::{ControlServer, Management};
@@ -34,16 +37,16 @@ fn main() -> ExitCode {
 
 fn serve(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let config = args.load()?;
-    // What these portals are for comes in later versions; everything else of the configuration is served.
-    for unsupported in config.unsupported() {
-        tracing::warn!("{unsupported}");
+    let exposed = args.config.as_deref().and_then(|file| config.exposed(file));
+    for warning in config.warnings().into_iter().chain(exposed) {
+        tracing::warn!("{warning}");
     }
     if args.check {
         writeln!(std::io::stdout(), "the configuration is good")?;
         return Ok(());
     }
     let machine = MachineId::load(&args.state_dir)?;
-    let fabric = VerbsFabric::open()?;
+    let (config, fabric) = open_fabric(config, args.file.is_some())?;
     let daemon = Daemon::build(&config, &machine, fabric, Instant::now())?;
     let management: Arc<dyn Management> = daemon.shared.clone();
     let server = ControlServer::start(&args.socket, management)?;
@@ -57,4 +60,20 @@ fn serve(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     daemon.run(ready, || drop(notifier.stopping()))?;
     drop(server);
     Ok(())
+}
+
+/// The provider of RDMA that the configuration needs. Where `every` transport is asked for and there is no RDMA, those that
+/// need none are what is left of the configuration.
+fn open_fabric(config: Config, every: bool) -> Result<(Config, Arc<dyn Fabric>), FabricError> {
+    if !config.needs_rdma() {
+        return Ok((config, Arc::new(NoFabric)));
+    }
+    match VerbsFabric::open() {
+        Ok(fabric) => Ok((config, fabric)),
+        Err(error) if every => {
+            tracing::warn!(%error, "serving iscsi-tcp alone");
+            Ok((config.without_rdma(), Arc::new(NoFabric)))
+        }
+        Err(error) => Err(error),
+    }
 }

@@ -1,9 +1,10 @@
 //! The configuration: one JSON document, checked whole before anything starts.
 //!
 //! What is wrong is reported all at once, each with the file, the path of the key and what to do. A [`Config`] serialises
-//! to a document of the same shape, which reads back as the same configuration.
+//! to a document of the same shape, which reads back as the same configuration, but for secrets: they are never shown.
 
 pub mod args;
+mod chap;
 mod check;
 mod device;
 mod document;
@@ -20,10 +21,12 @@ mod tests;
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+pub use chap::{ChapConfig, MutualChap, Secret};
 pub use device::{DeviceConfig, Store, ZeroCopy};
 pub use error::{ConfigError, Problem};
 pub use ids::{Guid, Naa, ServiceId, Uuid};
@@ -41,7 +44,10 @@ pub struct Config {
     pub devices: Vec<DeviceConfig>,
     /// Names and identities are unique; LUN maps name devices that are there.
     pub targets: Vec<TargetConfig>,
-    /// The keys at the top level.
+    /// What an iSCSI or iSER initiator proves itself with before it is told which targets there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discovery_chap: Option<ChapConfig>,
+    /// The other keys at the top level.
     #[serde(flatten)]
     pub settings: Settings,
 }
@@ -127,7 +133,7 @@ impl Config {
     }
 
     fn read(problems: &mut Problems, node: &Node) -> Option<Self> {
-        let mut keys = vec!["devices", "targets"];
+        let mut keys = vec!["devices", "targets", "discovery_chap"];
         keys.extend(Settings::KEYS);
         let object = problems.object(node, "", &keys)?;
         // `list` drops items that do not parse, and with them the positions that paths are made of: keep the holes.
@@ -137,11 +143,13 @@ impl Config {
         let targets = object.list(problems, "targets", |problems, node, path| {
             Some(TargetConfig::read(problems, node, path))
         });
+        let discovery_chap = ChapConfig::optional(problems, &object, "discovery_chap");
         let settings = Settings::read(problems, &object);
         check::check(problems, &devices, &targets);
         Some(Self {
             devices: devices.into_iter().collect::<Option<_>>()?,
             targets: targets.into_iter().collect::<Option<_>>()?,
+            discovery_chap,
             settings,
         })
     }
@@ -189,15 +197,73 @@ impl Config {
                 nqn: None,
                 srp_id_ext: None,
                 srp_ioc_guid: None,
+                chap: None,
                 portals: portals.collect(),
                 groups: vec![GroupConfig {
                     name: name("allowed"),
                     initiators,
+                    chap: None,
                     luns: [(0, name("disk0"))].into(),
                 }],
             }],
+            discovery_chap: None,
             settings: Settings::default(),
         }
+    }
+
+    /// This configuration with the portals that need no RDMA device alone.
+    pub fn without_rdma(mut self) -> Self {
+        for target in &mut self.targets {
+            target.portals.retain(|portal| !portal.transport.is_rdma());
+        }
+        self
+    }
+
+    /// Whether a portal that this version serves needs an RDMA device.
+    pub fn needs_rdma(&self) -> bool {
+        let mut portals = self.targets.iter().flat_map(|target| &target.portals);
+        portals.any(|portal| portal.transport.is_rdma() && portal.transport.is_served())
+    }
+
+    /// What people should know of a configuration that is good: portals that are not served, and ways around CHAP.
+    pub fn warnings(&self) -> Vec<String> {
+        let unserved = self.unsupported();
+        let mut warnings: Vec<String> = unserved.iter().map(ToString::to_string).collect();
+        for target in &self.targets {
+            let secrets = target
+                .groups
+                .iter()
+                .any(|group| target.chap_of(group).is_some());
+            let without =
+                |portal: &&Portal| !portal.transport.is_iscsi() && portal.transport.is_served();
+            if let Some(portal) = target.portals.iter().find(without).filter(|_| secrets) {
+                warnings.push(format!(
+                    "target {} asks for CHAP, which {portal} does not have: who comes in there proves nothing",
+                    target.name
+                ));
+            }
+        }
+        warnings
+    }
+
+    /// A warning if `file`, which this was read from, has secrets in it and lets everybody read them.
+    pub fn exposed(&self, file: &Path) -> Option<String> {
+        let mode = file.metadata().ok()?.mode();
+        (self.has_secrets() && mode & 0o004 != 0).then(|| {
+            format!(
+                "{}: everybody on this machine can read the CHAP secrets in it (mode {:03o}); chmod o= {0}",
+                file.display(),
+                mode & 0o777
+            )
+        })
+    }
+
+    fn has_secrets(&self) -> bool {
+        let targets = self.targets.iter().map(|target| &target.chap);
+        let groups = self.targets.iter().flat_map(|target| &target.groups);
+        (targets.chain(groups.map(|group| &group.chap)))
+            .chain([&self.discovery_chap])
+            .any(Option::is_some)
     }
 
     /// Portals whose transport this version does not serve.
@@ -205,7 +271,7 @@ impl Config {
         let mut list = Vec::new();
         for (t, target) in self.targets.iter().enumerate() {
             for (p, &portal) in target.portals.iter().enumerate() {
-                if !Transport::SERVED.contains(&portal.transport) {
+                if !portal.transport.is_served() {
                     let path = format!("targets[{t}].portals[{p}]");
                     list.push(Unsupported {
                         path,
@@ -235,7 +301,8 @@ impl Config {
         list
     }
 
-    /// The document, for people to read and [`parse`](Self::parse) to read back.
+    /// The document, for people to read and [`parse`](Self::parse) to read back. Secrets are not in it: where there are
+    /// any, they have to be filled in first.
     pub fn to_json(&self) -> String {
         // Names, numbers and paths that came from JSON text: nothing in it can fail.
         serde_json::to_string_pretty(self).unwrap_or_default()

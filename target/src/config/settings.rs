@@ -25,12 +25,17 @@ pub struct Settings {
     pub pinned_memory: Option<ByteSize>,
     /// Bytes of registered buffers for staged I/O, in the whole process.
     pub staging_memory: ByteSize,
-    /// Requests that an initiator may have in flight on one SRP channel (its REQUEST LIMIT).
+    /// Requests that an initiator may have in flight on one SRP channel (its REQUEST LIMIT), or iSCSI connection (its
+    /// MaxCmdSN window, of [`iscsi_queue_depth`](Self::iscsi_queue_depth)).
     pub queue_depth: u32,
     /// Sessions at a time, of all targets.
     pub max_sessions: u32,
     /// Longest information unit that an SRP initiator may send, in bytes (SRP r16a section 6.3).
     pub max_it_iu_len: u32,
+    /// How long an iSCSI connection may be silent before we ask whether its initiator is there; 0 is never.
+    pub nop_interval: Span,
+    /// How long it may take to answer.
+    pub nop_timeout: Span,
 }
 
 /// What executes staged I/O.
@@ -70,13 +75,15 @@ impl Default for Settings {
             max_sessions: 256,
             // Room for a command with 8 KiB of immediate data at offset 80, as Linux sends it, with 4 bytes to spare.
             max_it_iu_len: 8276,
+            nop_interval: Span::seconds(30),
+            nop_timeout: Span::seconds(30),
         }
     }
 }
 
 impl Settings {
     /// The keys at the top level.
-    pub(super) const KEYS: [&'static str; 9] = [
+    pub(super) const KEYS: [&'static str; 11] = [
         "io_engine",
         "shards",
         "poll_time",
@@ -86,7 +93,16 @@ impl Settings {
         "queue_depth",
         "max_sessions",
         "max_it_iu_len",
+        "nop_interval",
+        "nop_timeout",
     ];
+
+    /// [`queue_depth`](Self::queue_depth) as far as an iSCSI connection gets it. libiscsi over iSER posts receives for this
+    /// many responses and no more, whatever the window says.
+    pub fn iscsi_queue_depth(&self) -> u32 {
+        const MOST: u32 = 128;
+        self.queue_depth.min(MOST)
+    }
 
     /// I/O threads to start: as set, or one per CPU that we may use, up to 8.
     pub fn shard_count(&self) -> usize {
@@ -106,6 +122,16 @@ impl Settings {
         };
         let count = |problems: &mut Problems, key: &str, low, high| {
             object.optional(problems, key, |node| integer32(node, low, high))
+        };
+        let seconds = |problems: &mut Problems, key: &str, low, high| {
+            object.optional(problems, key, |node| {
+                Span::read(
+                    node,
+                    Span::seconds(1),
+                    Span::seconds(low),
+                    Span::seconds(high),
+                )
+            })
         };
         let most = ByteSize(1 << 46);
         Self {
@@ -133,6 +159,9 @@ impl Settings {
             max_sessions: count(problems, "max_sessions", 1, 65536).unwrap_or(default.max_sessions),
             max_it_iu_len: count(problems, "max_it_iu_len", 512, 65536)
                 .unwrap_or(default.max_it_iu_len),
+            nop_interval: seconds(problems, "nop_interval", 0, 3600)
+                .unwrap_or(default.nop_interval),
+            nop_timeout: seconds(problems, "nop_timeout", 1, 600).unwrap_or(default.nop_timeout),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Serialize, Serializer};
 
+use super::chap::ChapConfig;
 use super::document::{Fault, Node, Object, Problems, integer, show, string, word};
 use super::ids::{Guid, ServiceId};
 use super::name::{Name, iqn, nqn, pattern};
@@ -27,6 +28,9 @@ pub struct TargetConfig {
     /// Second half of the SRP target port identifier; derived from the name if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub srp_ioc_guid: Option<Guid>,
+    /// What iSCSI and iSER initiators prove themselves with, unless their group has its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chap: Option<ChapConfig>,
     /// Where it listens.
     pub portals: Vec<Portal>,
     /// Who sees what, in the order in which initiators are matched.
@@ -113,6 +117,16 @@ impl Transport {
         }
     }
 
+    /// Whether this version serves it.
+    pub fn is_served(self) -> bool {
+        Self::SERVED.contains(&self)
+    }
+
+    /// Begins with an iSCSI login, and so with CHAP where it is asked for.
+    pub fn is_iscsi(self) -> bool {
+        matches!(self, Self::Iser | Self::IscsiTcp)
+    }
+
     /// Listens in the RDMA/CM's port space, and not in TCP's.
     pub fn is_rdma(self) -> bool {
         !matches!(self, Self::IscsiTcp)
@@ -138,6 +152,9 @@ pub struct GroupConfig {
     pub name: Name,
     /// Patterns, matched in order.
     pub initiators: Vec<String>,
+    /// What its initiators prove themselves with instead of what the target says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chap: Option<ChapConfig>,
     /// Device names by LUN.
     pub luns: BTreeMap<u16, Name>,
 }
@@ -155,6 +172,7 @@ impl TargetConfig {
         let nqn = object.optional(problems, "nqn", nqn);
         let srp_id_ext = object.optional(problems, "srp_id_ext", Guid::read);
         let srp_ioc_guid = object.optional(problems, "srp_ioc_guid", Guid::read);
+        let chap = ChapConfig::optional(problems, &object, "chap");
         // Without holes, so that an index in a list is the index in the document.
         let portals = object.list(problems, "portals", |problems, node, path| {
             Some(Portal::read(problems, node, path))
@@ -168,18 +186,25 @@ impl TargetConfig {
             nqn,
             srp_id_ext,
             srp_ioc_guid,
+            chap,
             portals: portals.into_iter().collect::<Option<_>>()?,
             groups: groups.into_iter().collect::<Option<_>>()?,
         })
     }
+
+    /// What the initiators of one of its groups prove themselves with over iSCSI and iSER.
+    pub fn chap_of<'a>(&'a self, group: &'a GroupConfig) -> Option<&'a ChapConfig> {
+        group.chap.as_ref().or(self.chap.as_ref())
+    }
 }
 
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 8] = [
     "name",
     "iqn",
     "nqn",
     "srp_id_ext",
     "srp_ioc_guid",
+    "chap",
     "portals",
     "groups",
 ];
@@ -285,7 +310,7 @@ fn port(node: &Node) -> Result<u16, Fault> {
 
 impl GroupConfig {
     fn read(problems: &mut Problems, node: &Node, path: &str) -> Option<Self> {
-        let object = problems.object(node, path, &["name", "initiators", "luns"])?;
+        let object = problems.object(node, path, &["name", "initiators", "chap", "luns"])?;
         let name = object.required(problems, "name", "\"everyone\"", Name::read);
         if object.get("initiators").is_none() {
             problems.add(
@@ -301,10 +326,12 @@ impl GroupConfig {
                 .map_err(|fault| problems.add(path, fault))
                 .ok()
         });
+        let chap = ChapConfig::optional(problems, &object, "chap");
         let luns = read_luns(problems, &object);
         Some(Self {
             name: name?,
             initiators,
+            chap,
             luns,
         })
     }

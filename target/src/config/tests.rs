@@ -44,7 +44,8 @@ const FULL: &str = r#"{
     { "name": "u", "portals": [ { "transport": "srp", "address": "::", "port": 5555 } ] }
   ],
   "io_engine": "threads", "shards": 3, "poll_time": 0, "window_size": "4MiB", "pinned_memory": "8GiB",
-  "staging_memory": "16MiB", "queue_depth": 128, "max_sessions": 9, "max_it_iu_len": 4148
+  "staging_memory": "16MiB", "queue_depth": 512, "max_sessions": 9, "max_it_iu_len": 4148,
+  "nop_interval": 0, "nop_timeout": "5s"
 }"#;
 
 fn good(text: &str) -> Config {
@@ -130,6 +131,9 @@ fn every_key() {
     );
     assert_eq!(config.settings.poll_time, Span::micros(0));
     assert_eq!(config.settings.shard_count(), 3);
+    assert_eq!(config.settings.iscsi_queue_depth(), 128);
+    assert_eq!(config.settings.nop_interval, Span::seconds(0));
+    assert_eq!(config.settings.nop_timeout, Span::seconds(5));
     assert_eq!(config.settings.pinned_memory, Some(ByteSize(8 << 30)));
     let portals: Vec<String> = config.targets[0]
         .portals
@@ -182,7 +186,7 @@ fn wrong_keys_name_the_nearest() {
         ),
         (
             with_target(r#""groups": [ { "name": "g", "initiators": [], "frobnicate": 1 } ]"#),
-            "targets[0].groups[0].frobnicate: unknown key \"frobnicate\"; known are `name`, `initiators`, `luns`",
+            "targets[0].groups[0].frobnicate: unknown key \"frobnicate\"; known are `name`, `initiators`, `chap`, `luns`",
         ),
         (
             r#"{ "poll-time": 1 }"#.to_owned(),
@@ -190,7 +194,7 @@ fn wrong_keys_name_the_nearest() {
         ),
         (
             r#"{ "a b\n": 1 }"#.to_owned(),
-            "[\"a b\\n\"]: unknown key \"a b\\n\"; known are `devices`, `targets`, `io_engine`, `shards`, `poll_time`, `window_size`, `pinned_memory`, `staging_memory`, `queue_depth`, `max_sessions`, `max_it_iu_len`",
+            "[\"a b\\n\"]: unknown key \"a b\\n\"; known are `devices`, `targets`, `discovery_chap`, `io_engine`, `shards`, `poll_time`, `window_size`, `pinned_memory`, `staging_memory`, `queue_depth`, `max_sessions`, `max_it_iu_len`, `nop_interval`, `nop_timeout`",
         ),
     ] {
         assert_eq!(problems(&text), [expected]);
@@ -423,6 +427,7 @@ fn portals_that_go_together() {
         r#"{ "transport": "srp", "address": "::" }, { "transport": "srp", "address": "0.0.0.0" }"#,
         r#"{ "transport": "srp", "address": "10.0.0.1" }, { "transport": "srp", "address": "::" }"#,
         r#"{ "transport": "iser", "address": "::" }, { "transport": "iscsi-tcp", "address": "::" }"#,
+        r#"{ "transport": "iser", "address": "10.0.0.1" }, { "transport": "iscsi-tcp", "address": "0.0.0.0" }"#,
     ] {
         good(&with_target(&format!(r#""portals": [ {portals} ]"#)));
     }
@@ -484,6 +489,10 @@ fn wrong_settings() {
         (
             r#"{ "max_it_iu_len": 99999999999999999999 }"#,
             "max_it_iu_len: 100000000000000000000 is not what belongs here; give a number from 512 to 65536",
+        ),
+        (
+            r#"{ "nop_timeout": 0 }"#,
+            "nop_timeout: 0 is out of range; give a time with its unit, such as \"10min\", from \"1s\" to \"10min\"",
         ),
         (
             "[]",
@@ -584,6 +593,14 @@ fn one_image() {
     assert!(config.unsupported().is_empty());
     // It is a configuration like any other.
     assert_eq!(good(&config.to_json()), config);
+
+    assert!(config.needs_rdma());
+    let config = config.without_rdma();
+    let portals: Vec<String> = (config.targets[0].portals.iter())
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(portals, ["iscsi-tcp [::]:3260"]);
+    assert!(!config.needs_rdma());
 }
 
 /// JSON whose keys and words are often the right ones, so that it gets far.
