@@ -12,7 +12,8 @@ pub(crate) fn admit(backend: &dyn Backend, operation: &Operation) -> Result<(), 
     let end = end_of(operation)?;
     let properties = backend.properties();
     match operation {
-        Operation::Flush => return Ok(()),
+        // What is not there is not read: both stop at the end by themselves.
+        Operation::Flush | Operation::Splice { .. } => return Ok(()),
         Operation::Read { buffers, .. } => {
             if buffers.iter().all(|buffer| buffer.writable()) {
                 return Ok(());
@@ -44,9 +45,9 @@ pub(crate) fn end_of(operation: &Operation) -> Result<u64, BackendError> {
             (*offset, lengths.try_fold(0, u64::checked_add))
         }
         Operation::Flush => (0, Some(0)),
-        Operation::Discard { offset, length } | Operation::WriteZeroes { offset, length, .. } => {
-            (*offset, Some(*length))
-        }
+        Operation::Discard { offset, length }
+        | Operation::WriteZeroes { offset, length, .. }
+        | Operation::Splice { offset, length, .. } => (*offset, Some(*length)),
     };
     length
         .and_then(|length| offset.checked_add(length))

@@ -1,7 +1,7 @@
 //! The seam between devices and what keeps their bytes.
 
 use std::fmt::Debug;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use pagecast_memory::{Memory, Slice};
@@ -114,6 +114,18 @@ pub enum Operation {
         length: u64,
         /// On stable storage before it is done.
         durable: bool,
+    },
+    /// Move the range into a pipe, by reference to the page cache where the store allows that. It is all of the range or
+    /// an error, after which the pipe holds anything and is of no more use.
+    ///
+    /// The pipe must be empty and have a slot for each page that the range touches: nobody waits for room in it.
+    Splice {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+        /// The end that is written to.
+        pipe: Arc<OwnedFd>,
     },
 }
 

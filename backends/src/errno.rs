@@ -7,7 +7,10 @@ use crate::{BackendError, Operation};
 /// The kernel names a failure by what its own layers think of it; a device distinguishes bad medium, no room, no right,
 /// and everything else.
 pub(crate) fn from_errno(operation: &Operation, errno: Errno) -> BackendError {
-    let writes = !matches!(operation, Operation::Read { .. });
+    let writes = !matches!(
+        operation,
+        Operation::Read { .. } | Operation::Splice { .. }
+    );
     match errno {
         Errno::NOSPC | Errno::DQUOT => BackendError::NoSpace,
         // The block layer's EILSEQ is a protection information error, its ENODATA an unreadable sector; file systems

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pagecast_memory::{Anonymous, Slice};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
+use rustix::pipe::{SpliceFlags, splice};
 
 use crate::admission::{admit, end_of};
 use crate::errno::from_errno;
@@ -92,6 +93,11 @@ impl FileBackend {
                 length,
                 durable,
             } => self.write_zeroes(*offset, *length, *durable),
+            Operation::Splice {
+                offset,
+                length,
+                pipe,
+            } => return self.splice(operation, *offset, *length, pipe.as_fd()),
         };
         done.map_err(|errno| from_errno(operation, errno))
     }
@@ -129,6 +135,32 @@ impl FileBackend {
                 Ok(bytes) => vectors.advance(bytes),
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    fn splice(
+        &self,
+        operation: &Operation,
+        offset: u64,
+        length: u64,
+        pipe: BorrowedFd<'_>,
+    ) -> Result<(), BackendError> {
+        let mut at = offset;
+        let end = offset + length;
+        while at < end {
+            let left = usize::try_from(end - at).unwrap_or(usize::MAX);
+            // Not waiting concerns the pipe alone, which nobody may be emptying. The store is waited for.
+            let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
+            let mut from = at;
+            match splice(self.store.as_fd(), Some(&mut from), pipe, None, left, flags) {
+                Ok(0) => return Err(BackendError::PastEnd),
+                Ok(bytes) => at += bytes as u64,
+                Err(Errno::INTR) => {}
+                // What a file system says that cannot splice.
+                Err(Errno::INVAL) => return Err(BackendError::Unsupported),
+                Err(errno) => return Err(from_errno(operation, errno)),
             }
         }
         Ok(())

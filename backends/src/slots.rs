@@ -114,7 +114,9 @@ impl Slots {
             Operation::Flush => opcode::Fsync::new(fd)
                 .flags(types::FsyncFlags::DATASYNC)
                 .build(),
-            Operation::Discard { .. } | Operation::WriteZeroes { .. } => return None,
+            Operation::Discard { .. }
+            | Operation::WriteZeroes { .. }
+            | Operation::Splice { .. } => return None,
         };
         Some(entry.user_data(u64::from(index)))
     }

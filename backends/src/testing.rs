@@ -24,6 +24,8 @@ pub enum Kind {
     Discard,
     /// [`Operation::WriteZeroes`].
     WriteZeroes,
+    /// [`Operation::Splice`].
+    Splice,
     /// [`PageCache::populate`].
     Populate,
 }
@@ -36,6 +38,7 @@ impl Kind {
             Operation::Flush => Self::Flush,
             Operation::Discard { .. } => Self::Discard,
             Operation::WriteZeroes { .. } => Self::WriteZeroes,
+            Operation::Splice { .. } => Self::Splice,
         }
     }
 }
@@ -262,7 +265,8 @@ fn start_of(operation: &Operation) -> u64 {
         Operation::Read { offset, .. }
         | Operation::Write { offset, .. }
         | Operation::Discard { offset, .. }
-        | Operation::WriteZeroes { offset, .. } => *offset,
+        | Operation::WriteZeroes { offset, .. }
+        | Operation::Splice { offset, .. } => *offset,
         Operation::Flush => 0,
     }
 }

@@ -1,8 +1,8 @@
 //! Operations executed by io_uring.
 //!
-//! Reads, writes and flushes go to the ring; what the ring cannot do, or refuses to, goes to the pool of threads: discards
-//! and zeroing (one of which needs a choice of ways, and all of which would block a kernel thread anyway), and stores
-//! without a descriptor.
+//! Reads, writes and flushes go to the ring; what the ring cannot do, or refuses to, goes to the pool of threads: discards,
+//! zeroing and splices (one of which needs a choice of ways, and all of which would block a kernel thread anyway), and
+//! stores without a descriptor.
 //!
 //! The ring is set up without any of the task-run flags. With them a completion may stay invisible until the submitting
 //! thread enters the kernel, which a shard that polls does not do; without them the kernel interrupts the thread instead,

@@ -130,5 +130,6 @@ fn kind_of(operation: &Operation) -> Kind {
         Operation::Flush => Kind::Flush,
         Operation::Discard { .. } => Kind::Discard,
         Operation::WriteZeroes { .. } => Kind::WriteZeroes,
+        Operation::Splice { .. } => Kind::Splice,
     }
 }

@@ -8,7 +8,9 @@ use pagecast_backends::{
 };
 use pagecast_memory::Slice;
 
-use crate::support::{Directory, Mounted, buffer, open, pattern, read, run, skipped, write};
+use crate::support::{
+    Directory, Mounted, PAGE, Pipe, buffer, open, pattern, read, run, skipped, write,
+};
 
 const SIZE: usize = 4 * 1024 * 1024;
 
@@ -80,6 +82,9 @@ fn a_block_device_is_a_disk() {
     let bytes = buffer(65_536);
     store.execute(&read(0, vec![bytes.clone()])).unwrap();
     assert!(bytes.to_vec() == expected);
+    let mut pipe = Pipe::new(65_536 + PAGE);
+    store.execute(&pipe.splice(512, 65_024)).unwrap();
+    assert!(pipe.take(65_024) == expected[512..]);
 
     let pages = store.page_cache().unwrap();
     pages.populate(0, SIZE as u64).unwrap();

@@ -5,4 +5,5 @@ mod block_devices;
 mod files;
 mod page_cache;
 mod queues;
+mod splices;
 mod support;

@@ -1,7 +1,8 @@
 //! What the tests share.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -9,6 +10,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use pagecast_backends::{FileBackend, FileOptions, OpenError, Operation};
 use pagecast_memory::{Anonymous, Slice};
+use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
+
+pub(crate) const PAGE: usize = 4096;
 
 /// A directory that goes away with its test.
 pub(crate) struct Directory(PathBuf);
@@ -89,6 +93,42 @@ pub(crate) fn write(offset: u64, bytes: &[u8]) -> Operation {
         offset,
         buffers: vec![memory(bytes)],
         durable: false,
+    }
+}
+
+/// Both ends, and how many pages fit.
+pub(crate) struct Pipe {
+    read: File,
+    write: Arc<OwnedFd>,
+    pub(crate) pages: usize,
+}
+
+impl Pipe {
+    pub(crate) fn new(bytes: usize) -> Self {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        fcntl_setpipe_size(&write, bytes).unwrap();
+        let pages = fcntl_getpipe_size(&write).unwrap() / PAGE;
+        Self {
+            read: File::from(read),
+            write: Arc::new(write),
+            pages,
+        }
+    }
+
+    pub(crate) fn splice(&self, offset: u64, length: u64) -> Operation {
+        Operation::Splice {
+            offset,
+            length,
+            pipe: Arc::clone(&self.write),
+        }
+    }
+
+    pub(crate) fn take(&mut self, bytes: usize) -> Vec<u8> {
+        let mut taken = vec![0; bytes];
+        self.read.read_exact(&mut taken).unwrap();
+        let queued = rustix::io::ioctl_fionread(self.read.as_fd()).unwrap();
+        assert_eq!(queued, 0, "bytes beyond those asked for");
+        taken
     }
 }
 
