@@ -13,7 +13,11 @@ pub(crate) fn admit(backend: &dyn Backend, operation: &Operation) -> Result<(), 
     let properties = backend.properties();
     match operation {
         // What is not there is not read: both stop at the end by themselves.
-        Operation::Flush | Operation::Splice { .. } => return Ok(()),
+        Operation::Flush | Operation::Splice { .. } | Operation::Prefetch { .. } => return Ok(()),
+        Operation::Extents { .. } if end > backend.current_size()? => {
+            return Err(BackendError::PastEnd);
+        }
+        Operation::Extents { .. } => return Ok(()),
         Operation::Read { buffers, .. } => {
             if buffers.iter().all(|buffer| buffer.writable()) {
                 return Ok(());
@@ -47,7 +51,9 @@ pub(crate) fn end_of(operation: &Operation) -> Result<u64, BackendError> {
         Operation::Flush => (0, Some(0)),
         Operation::Discard { offset, length }
         | Operation::WriteZeroes { offset, length, .. }
-        | Operation::Splice { offset, length, .. } => (*offset, Some(*length)),
+        | Operation::Splice { offset, length, .. }
+        | Operation::Prefetch { offset, length }
+        | Operation::Extents { offset, length, .. } => (*offset, Some(*length)),
     };
     length
         .and_then(|length| offset.checked_add(length))

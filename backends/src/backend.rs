@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use pagecast_memory::{Memory, Slice};
 use thiserror::Error;
@@ -127,6 +127,35 @@ pub enum Operation {
         /// The end that is written to.
         pipe: Arc<OwnedFd>,
     },
+    /// Start to bring the range into the cache. Advice: what goes wrong shows when somebody reads.
+    Prefetch {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+    },
+    /// Find out which bytes of the range are stored and which are holes that read as zeros.
+    Extents {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+        /// Stop after so many extents.
+        most: usize,
+        /// The answer, when it is done: extents in order from `offset` on, without gaps, each unlike its neighbours.
+        found: OnceLock<Vec<StoredExtent>>,
+    },
+}
+
+/// Bytes that are all stored, or all in a hole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredExtent {
+    /// First byte.
+    pub offset: u64,
+    /// Bytes.
+    pub length: u64,
+    /// Whether they are stored.
+    pub mapped: bool,
 }
 
 /// Why an operation failed.

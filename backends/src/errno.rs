@@ -9,7 +9,7 @@ use crate::{BackendError, Operation};
 pub(crate) fn from_errno(operation: &Operation, errno: Errno) -> BackendError {
     let writes = !matches!(
         operation,
-        Operation::Read { .. } | Operation::Splice { .. }
+        Operation::Read { .. } | Operation::Splice { .. } | Operation::Extents { .. }
     );
     match errno {
         Errno::NOSPC | Errno::DQUOT => BackendError::NoSpace,

@@ -18,9 +18,13 @@ use crate::vectors::Vectors;
 use crate::write_back::WriteBack;
 use crate::{
     Backend, BackendError, FileOptions, OpenError, Operation, PageCache, Properties, descriptor,
+    extents,
 };
 
 const ZEROS: usize = 1024 * 1024;
+
+/// Bytes that one prefetch asks for at most: more would only push out what it brought in itself.
+const PREFETCH_MAX: u64 = 64 << 20;
 
 /// A regular file, a block device or anonymous memory.
 ///
@@ -98,6 +102,20 @@ impl FileBackend {
                 length,
                 pipe,
             } => return self.splice(operation, *offset, *length, pipe.as_fd()),
+            Operation::Prefetch { offset, length } => {
+                let length = (*length).min(PREFETCH_MAX);
+                self.mapped.read_ahead(*offset, length);
+                return Ok(());
+            }
+            Operation::Extents {
+                offset,
+                length,
+                most,
+                found,
+            } => extents::find(&self.store, *offset, *length, *most).map(|extents| {
+                // Nobody else fills it.
+                let _ = found.set(extents);
+            }),
         };
         done.map_err(|errno| from_errno(operation, errno))
     }

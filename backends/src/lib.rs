@@ -13,6 +13,7 @@ mod completions;
 mod descriptor;
 mod engine;
 mod errno;
+mod extents;
 mod file;
 mod holder;
 mod mapping;
@@ -26,7 +27,9 @@ mod uring;
 mod vectors;
 mod write_back;
 
-pub use backend::{Backend, BackendError, Done, IoQueue, Operation, PageCache, Properties, Token};
+pub use backend::{
+    Backend, BackendError, Done, IoQueue, Operation, PageCache, Properties, StoredExtent, Token,
+};
 pub use engine::{Choice, Engine, EngineError, io_queue};
 pub use file::{FileBackend, MemoryBackend};
 pub use open::{FileOptions, OpenError};

@@ -66,7 +66,7 @@ impl MappedStore {
 
     /// Starts reading what is not there yet, the whole range at once rather than page fault by page fault. Only advice:
     /// what goes wrong shows when the pages are wanted.
-    fn read_ahead(&self, offset: u64, length: u64) {
+    pub(crate) fn read_ahead(&self, offset: u64, length: u64) {
         for done in (0..length).step_by(READAHEAD_STEP as usize) {
             let step = std::num::NonZeroU64::new(READAHEAD_STEP.min(length - done));
             let _ = rustix::fs::fadvise(self.store.as_fd(), offset + done, step, Advice::WillNeed);

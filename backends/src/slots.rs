@@ -116,7 +116,9 @@ impl Slots {
                 .build(),
             Operation::Discard { .. }
             | Operation::WriteZeroes { .. }
-            | Operation::Splice { .. } => return None,
+            | Operation::Splice { .. }
+            | Operation::Prefetch { .. }
+            | Operation::Extents { .. } => return None,
         };
         Some(entry.user_data(u64::from(index)))
     }

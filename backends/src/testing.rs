@@ -26,12 +26,17 @@ pub enum Kind {
     WriteZeroes,
     /// [`Operation::Splice`].
     Splice,
+    /// [`Operation::Prefetch`].
+    Prefetch,
+    /// [`Operation::Extents`].
+    Extents,
     /// [`PageCache::populate`].
     Populate,
 }
 
 impl Kind {
-    fn of(operation: &Operation) -> Self {
+    /// The operation's kind.
+    pub fn of(operation: &Operation) -> Self {
         match operation {
             Operation::Read { .. } => Self::Read,
             Operation::Write { .. } => Self::Write,
@@ -39,6 +44,8 @@ impl Kind {
             Operation::Discard { .. } => Self::Discard,
             Operation::WriteZeroes { .. } => Self::WriteZeroes,
             Operation::Splice { .. } => Self::Splice,
+            Operation::Prefetch { .. } => Self::Prefetch,
+            Operation::Extents { .. } => Self::Extents,
         }
     }
 }
@@ -266,7 +273,9 @@ fn start_of(operation: &Operation) -> u64 {
         | Operation::Write { offset, .. }
         | Operation::Discard { offset, .. }
         | Operation::WriteZeroes { offset, .. }
-        | Operation::Splice { offset, .. } => *offset,
+        | Operation::Splice { offset, .. }
+        | Operation::Prefetch { offset, .. }
+        | Operation::Extents { offset, .. } => *offset,
         Operation::Flush => 0,
     }
 }

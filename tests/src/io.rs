@@ -95,7 +95,7 @@ impl IoQueue for Inline {
             tries -= 1;
             let mut state = self.io.lock();
             let at = state.random.index(self.pending.len());
-            let kind = kind_of(&self.pending[at].1);
+            let kind = Kind::of(&self.pending[at].1);
             if state.held.contains(&kind) || (!state.eager && state.random.once_in(3)) {
                 continue;
             }
@@ -120,16 +120,5 @@ impl IoQueue for Inline {
 
     fn event_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
-    }
-}
-
-fn kind_of(operation: &Operation) -> Kind {
-    match operation {
-        Operation::Read { .. } => Kind::Read,
-        Operation::Write { .. } => Kind::Write,
-        Operation::Flush => Kind::Flush,
-        Operation::Discard { .. } => Kind::Discard,
-        Operation::WriteZeroes { .. } => Kind::WriteZeroes,
-        Operation::Splice { .. } => Kind::Splice,
     }
 }

@@ -1,9 +1,10 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use pagecast_backends::{
     Backend, BackendError, FileBackend, FileOptions, MemoryBackend, OpenError, Operation,
+    StoredExtent,
 };
 
 use crate::support::{
@@ -353,4 +354,49 @@ fn others_see_what_was_written() {
         other.read_exact_at(&mut bytes, 1024).unwrap();
         assert_eq!(&bytes, b"seen by others!!");
     }
+}
+
+#[test]
+fn holes_and_data_are_told_apart() {
+    each_store(|store| {
+        let end = SIZE as u64;
+        let extents = |offset, length, most| {
+            let found = OnceLock::new();
+            let operation = Operation::Extents {
+                offset,
+                length,
+                most,
+                found,
+            };
+            store.execute(&operation).map(|()| match operation {
+                Operation::Extents { found, .. } => found.into_inner().unwrap(),
+                _ => Vec::new(),
+            })
+        };
+        let whole = |mapped| StoredExtent {
+            offset: 0,
+            length: end,
+            mapped,
+        };
+        assert_eq!(extents(0, end, 8).unwrap(), [whole(true)]);
+        let discard = Operation::Discard {
+            offset: 65_536,
+            length: 131_072,
+        };
+        if store.execute(&discard) == Ok(()) {
+            let found = extents(0, end, 8).unwrap();
+            let cut: Vec<_> = found
+                .iter()
+                .map(|e| (e.offset, e.length, e.mapped))
+                .collect();
+            let hole = (65_536, 131_072, false);
+            assert_eq!(cut, [(0, 65_536, true), hole, (196_608, 65_536, true)]);
+            assert_eq!(extents(0, end, 2).unwrap(), found[..2]);
+            assert_eq!(extents(70_000, 100, 2).unwrap().len(), 1);
+        }
+        assert_eq!(extents(0, end + 1, 8), Err(BackendError::PastEnd));
+        let prefetch = |offset, length| Operation::Prefetch { offset, length };
+        assert_eq!(store.execute(&prefetch(0, end)), Ok(()));
+        assert_eq!(store.execute(&prefetch(end, 1 << 40)), Ok(()));
+    });
 }
