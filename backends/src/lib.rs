@@ -4,6 +4,8 @@
 //! by io_uring where the kernel allows it, by a pool of threads elsewhere. A backend whose bytes can be mapped offers a
 //! [`PageCache`], from which the zero-copy path registers windows.
 //!
+//! [`send`] is for protocols that send what was read: it gathers [`pagecast_memory::Slice`]s into messages.
+//!
 //! `unsafe` is allowed here for the mapping of files and for handing buffers to the kernel.
 #![allow(unsafe_code)]
 
@@ -18,6 +20,7 @@ mod file;
 mod holder;
 mod mapping;
 mod open;
+mod send;
 mod slots;
 mod survey;
 #[cfg(any(test, feature = "test-utils"))]
@@ -33,5 +36,6 @@ pub use backend::{
 pub use engine::{Choice, Engine, EngineError, io_queue};
 pub use file::{FileBackend, MemoryBackend};
 pub use open::{FileOptions, OpenError};
+pub use send::{Piece, send};
 pub use threads::{ThreadPool, ThreadQueue};
 pub use uring::{UringError, UringQueue};
