@@ -29,7 +29,7 @@ use pagecast_rdma::fabric::{
 use pagecast_rdma::windows::{self, WindowError, WindowService, default_budget, read_limits};
 use thiserror::Error;
 
-use crate::config::{Config, DeviceConfig, IoEngine, Settings};
+use crate::config::{ChapConfig, Config, DeviceConfig, IoEngine, Settings};
 use crate::device::{Device, MAX_ADAPTERS};
 use crate::identity::MachineId;
 use crate::session::{Session, SessionId};
@@ -121,8 +121,10 @@ pub struct Shared {
     pub devices: Arc<[Arc<Device>]>,
     /// Every target.
     pub targets: Vec<Target>,
-    /// Portals of the configuration that this version does not serve.
-    pub unserved: Vec<String>,
+    /// What initiators prove themselves with before they are told of targets.
+    pub discovery_chap: Option<ChapConfig>,
+    /// What people should know of the configuration.
+    pub warnings: Vec<String>,
     /// Who is logged in.
     pub sessions: Mutex<BTreeMap<SessionId, Arc<Session>>>,
     /// What shards say of themselves.
@@ -269,9 +271,8 @@ impl Daemon {
             settings,
             devices,
             targets,
-            unserved: (config.unsupported().iter())
-                .map(ToString::to_string)
-                .collect(),
+            discovery_chap: config.discovery_chap.clone(),
+            warnings: config.warnings(),
             sessions: Mutex::default(),
             gauges,
             windows,

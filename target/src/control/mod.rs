@@ -4,6 +4,7 @@
 //! (0660) is the access control. [`Management`] is the seam to the rest of the daemon; [`server::ControlServer`] serves
 //! it.
 
+pub mod initiator_commands;
 mod lines;
 mod methods;
 pub mod notify;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::config::{GroupConfig, Portal, Transport};
+use crate::config::{ChapConfig, GroupConfig, Portal, Transport};
 
 /// `status`: the daemon at a glance.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -23,7 +23,7 @@ pub struct Status {
     pub targets: usize,
     /// How many are logged in.
     pub sessions: usize,
-    /// RDMA connections that are up.
+    /// Connections that are up.
     pub connections: u64,
     /// RDMA devices in use.
     pub adapters: Vec<AdapterReport>,
@@ -159,14 +159,17 @@ pub struct TargetReport {
     pub nqn: String,
     /// SRP target port identifier.
     pub srp: SrpReport,
+    /// What iSCSI and iSER initiators of groups without CHAP of their own prove themselves with. Secrets are not in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chap: Option<ChapConfig>,
     /// Where it listens.
     pub portals: Vec<PortalReport>,
     /// Who sees what.
     pub groups: Vec<GroupConfig>,
     /// Sessions that are logged in.
     pub sessions: usize,
-    /// What to type on an initiator, by transport, one line for each way to reach the target. For SRP: what to write to
-    /// `add_target`.
+    /// What to type on an initiator, by transport, for each way to reach the target: the commands of open-iscsi in their order,
+    /// with words in capital letters for secrets. For SRP one line each: what to write to `add_target`.
     pub initiator_commands: BTreeMap<Transport, Vec<String>>,
 }
 
@@ -224,7 +227,7 @@ pub struct Stats {
     pub io_engine: String,
     /// Sessions that are logged in.
     pub sessions: usize,
-    /// RDMA connections that are up.
+    /// Connections that are up.
     pub connections: u64,
     /// Bytes registered with RDMA devices: windows, staging, message slots.
     pub registered_bytes: u64,

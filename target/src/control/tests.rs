@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::initiator_commands::Login;
 use super::reports::*;
 use super::server::MAX_CLIENTS;
 use super::*;
@@ -90,9 +91,18 @@ impl Management for Fake {
         let lines = ["10.99.0.1:5555", "[2001:db8::1]:5555"]
             .map(|at| format!("id_ext={guid},ioc_guid={guid},dest={at}"));
         let service_id = ServiceId::new(0x0106_15b3).expect("good");
+        let iqn = "iqn.2026-11.io.pagecast:store";
+        let login = Login {
+            transport: Transport::Iser,
+            iqn,
+            chap: None,
+            discovery_chap: None,
+        };
+        let mut commands = login.commands("10.99.0.1:3260".parse().expect("an address"));
+        commands.truncate(2);
         vec![TargetReport {
             name: config.name.to_string(),
-            iqn: "iqn.2026-11.io.pagecast:store".to_owned(),
+            iqn: iqn.to_owned(),
             nqn: "nqn.2026-11.io.pagecast:store".to_owned(),
             srp: SrpReport {
                 id_ext: guid.to_string(),
@@ -112,15 +122,35 @@ impl Management for Fake {
                     listening: false,
                     why: Some("no InfiniBand port".to_owned()),
                 },
+                PortalReport {
+                    portal: config.portals[1],
+                    listening: true,
+                    why: None,
+                },
             ],
+            chap: config.chap,
             groups: config.groups,
             sessions: 1,
-            initiator_commands: [(Transport::Srp, lines.to_vec())].into(),
+            initiator_commands: [
+                (Transport::Srp, lines.to_vec()),
+                (Transport::Iser, commands),
+            ]
+            .into(),
         }]
     }
 
     fn sessions(&self) -> Vec<SessionReport> {
-        vec![SessionReport {
+        let web = SessionReport {
+            id: 2,
+            initiator: "iqn.1993-08.org.debian:01:web".to_owned(),
+            target: "store".to_owned(),
+            group: "web".to_owned(),
+            transport: "iser".to_owned(),
+            peer: "10.99.0.3".to_owned(),
+            connections: 1,
+            in_flight: 0,
+        };
+        let old = SessionReport {
             id: 1,
             initiator: "0x0000000000000000505400fffe000002".to_owned(),
             target: "store".to_owned(),
@@ -129,7 +159,8 @@ impl Management for Fake {
             peer: "10.99.0.2".to_owned(),
             connections: 4,
             in_flight: 3,
-        }]
+        };
+        vec![old, web]
     }
 
     fn stats(&self) -> Stats {
@@ -154,10 +185,13 @@ fn target() -> TargetConfig {
         "devices": [ { "name": "disk0", "backend": "memory", "size": "1MiB" },
                      { "name": "ram0", "backend": "memory", "size": "1MiB" } ],
         "targets": [ { "name": "store",
-            "portals": [ { "transport": "srp", "address": "0.0.0.0" } ],
+            "chap": { "user": "web", "secret": "open sesame now",
+                      "mutual_user": "store", "mutual_secret": "close it again" },
+            "portals": [ { "transport": "srp", "address": "0.0.0.0" },
+                         { "transport": "iser", "address": "10.99.0.1" } ],
             "groups": [ { "name": "web", "initiators": ["10.99.0.?", "!10.99.0.9"],
                           "luns": { "0": "disk0", "7": "ram0" } },
-                        { "name": "nobody", "initiators": [] } ] } ] }"#;
+                        { "name": "nobody", "initiators": [], "chap": { "user": "none", "secret": "open sesame now" } } ] } ] }"#;
     Config::parse(text, "test").expect("good").targets.remove(0)
 }
 

@@ -13,6 +13,7 @@ use super::addresses::{infiniband_ports, rdma_addresses};
 use super::targets::Target;
 use crate::config::{Endpoint, Portal, Transport, ZeroCopy};
 use crate::control::Management;
+use crate::control::initiator_commands::{Login, tcp_addresses};
 use crate::control::reports::{
     AdapterReport, DaemonState, DeviceCounters, DeviceReport, DeviceState, PortalReport,
     SessionReport, SrpReport, Stats, Status, TargetReport, ZeroCopyReport,
@@ -109,7 +110,7 @@ impl Shared {
 
     fn warnings(&self) -> Vec<String> {
         let windows = self.windows.statistics();
-        let mut warnings = self.unserved.clone();
+        let mut warnings = self.warnings.clone();
         if windows.limit_bytes < self.windows.settings().budget_bytes {
             warnings.push(format!(
                 "the kernel refused to pin more than {} MiB of page cache; raise RLIMIT_MEMLOCK (LimitMEMLOCK=infinity)",
@@ -125,16 +126,31 @@ impl Shared {
         warnings
     }
 
+    /// What to type on an initiator of iSCSI or iSER, for each way to a portal.
+    fn iscsi_commands(&self, target: &Target, portal: &Portal) -> Vec<String> {
+        let config = &target.config;
+        // Groups may differ; the one that comes first is the example.
+        let group_chap = config.groups.iter().find_map(|group| config.chap_of(group));
+        let login = Login {
+            transport: portal.transport,
+            iqn: &target.identity.iqn,
+            chap: group_chap.or(config.chap.as_ref()),
+            discovery_chap: self.discovery_chap.as_ref(),
+        };
+        let commands = |portal| login.commands(portal);
+        reachable(portal).into_iter().flat_map(commands).collect()
+    }
+
     fn target_report(&self, target: &Target) -> TargetReport {
-        let mut commands = BTreeMap::new();
-        let lines: Vec<String> = target
-            .config
-            .portals
-            .iter()
-            .filter(|portal| portal.transport == Transport::Srp)
-            .flat_map(|portal| login_lines(target.port_id(), portal))
-            .collect();
-        commands.insert(Transport::Srp, lines);
+        let mut commands: BTreeMap<Transport, Vec<String>> = BTreeMap::new();
+        for portal in &target.config.portals {
+            let lines = match portal.transport {
+                Transport::Srp => login_lines(target.port_id(), portal),
+                Transport::Iser | Transport::IscsiTcp => self.iscsi_commands(target, portal),
+                Transport::NvmeRdma => continue,
+            };
+            commands.entry(portal.transport).or_default().extend(lines);
+        }
         let sessions = Shared::sessions(self)
             .values()
             .filter(|session| session.target == target.name)
@@ -147,6 +163,7 @@ impl Shared {
                 id_ext: target.identity.srp.id_ext.to_string(),
                 ioc_guid: target.identity.srp.ioc_guid.to_string(),
             },
+            chap: target.config.chap.clone(),
             portals: target
                 .config
                 .portals
@@ -154,7 +171,7 @@ impl Shared {
                 .map(|&portal| PortalReport {
                     portal,
                     listening: self.is_listening(portal),
-                    why: (!Transport::SERVED.contains(&portal.transport))
+                    why: (!portal.transport.is_served())
                         .then(|| format!("this version does not serve {}", portal.transport)),
                 })
                 .collect(),
@@ -165,16 +182,30 @@ impl Shared {
     }
 }
 
+/// Where a portal can be reached: one on a wildcard wherever its transport reaches this machine.
+fn reachable(portal: &Portal) -> Vec<SocketAddr> {
+    let Endpoint::Ip { address, port } = portal.endpoint else {
+        return Vec::new();
+    };
+    let addresses = match portal.transport {
+        _ if !address.is_unspecified() => vec![address],
+        Transport::IscsiTcp => tcp_addresses(),
+        _ => rdma_addresses(),
+    };
+    addresses
+        .into_iter()
+        .filter(|found| address.is_ipv6() || found.is_ipv4())
+        .map(|found| SocketAddr::new(found, port))
+        .collect()
+}
+
 /// What to write to an initiator's `add_target`, for each way to a portal.
 fn login_lines(target: PortId, portal: &Portal) -> Vec<String> {
-    let over_ip = |address, port| login_line(target, SocketAddr::new(address, port));
     match portal.endpoint {
-        Endpoint::Ip { address, port } if address.is_unspecified() => rdma_addresses()
+        Endpoint::Ip { .. } => reachable(portal)
             .into_iter()
-            .filter(|found| address.is_ipv6() || found.is_ipv4())
-            .map(|found| over_ip(found, port))
+            .map(|dest| login_line(target, dest))
             .collect(),
-        Endpoint::Ip { address, port } => vec![over_ip(address, port)],
         Endpoint::Service { service_id } => infiniband_ports()
             .into_iter()
             .map(|port| {

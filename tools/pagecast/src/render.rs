@@ -206,6 +206,10 @@ fn target(target: Fields<'_>) -> String {
             srp.text("ioc_guid")
         ),
     );
+    let chap = target.inner("chap");
+    if !chap.0.is_null() {
+        list.add("chap", chap_names(chap));
+    }
     list.add("sessions", target.text("sessions"));
     let mut text = format!("{}\n{}", target.text("name"), list.lines("  "));
 
@@ -222,7 +226,7 @@ fn target(target: Fields<'_>) -> String {
     text.push_str(&portals.lines("  "));
 
     text.push_str("\nGroups\n");
-    let mut groups = Table::new(&["GROUP", "INITIATORS", "LUNS"]);
+    let mut groups = Table::new(&["GROUP", "INITIATORS", "CHAP", "LUNS"]);
     for group in target.items("groups") {
         let initiators: Vec<String> = group.items("initiators").map(|i| i.own_text()).collect();
         let mut luns: Vec<(u64, String)> = group
@@ -239,6 +243,10 @@ fn target(target: Fields<'_>) -> String {
         groups.row(vec![
             group.text("name"),
             initiators.join(" "),
+            match group.inner("chap") {
+                Fields(Value::Null) => String::new(),
+                chap => chap.text("user"),
+            },
             luns.join(" "),
         ]);
     }
@@ -248,6 +256,15 @@ fn target(target: Fields<'_>) -> String {
         text.push_str(&initiator_commands(transport, lines));
     }
     text
+}
+
+/// Who proves who they are. The secrets themselves are nowhere in a report.
+fn chap_names(chap: Fields<'_>) -> String {
+    let user = format!("initiators are {}", chap.text("user"));
+    if chap.inner("mutual_user").0.is_null() {
+        return user;
+    }
+    format!("{user}, the target is {}", chap.text("mutual_user"))
 }
 
 /// What to type on an initiator, one command a line and nothing before it but spaces.
