@@ -12,7 +12,7 @@ pub const DEFAULT_STATE_DIR: &str = "/var/lib/pagecast";
 /// Where the control socket is, unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/pagecast/control.sock";
 
-/// Serves files, block devices and memory as disks over RDMA, READs straight from the page cache.
+/// Serves files, block devices and memory as disks over RDMA (SRP, iSER) and TCP (iSCSI), READs straight from the page cache.
 ///
 /// What to serve is in a configuration file (--config), or is one image with every default (--file).
 /// Prints "ready" on its own line once every portal listens. SIGTERM and SIGINT end it in order: logins
@@ -33,14 +33,16 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Serve this one image, as LUN 0 of the target "store", over every transport on its usual port
+    /// Serve this one image, as LUN 0 of the target "store", over every transport on its usual port; on a machine without
+    /// RDMA, over iSCSI on TCP alone
     #[arg(long, value_name = "IMG")]
     pub file: Option<PathBuf>,
 
     /// With --file: let initiators in whose name or IP address matches; may be given several times
     ///
-    /// '*' and '?' stand for what may vary, a leading '!' turns a pattern round. '*' is everybody. SRP initiators are
-    /// known by their port id (0x and 32 hex digits), its GUID half (16 hex digits), or their IP address.
+    /// '*' and '?' stand for what may vary, a leading '!' turns a pattern round. '*' is everybody. iSCSI and iSER initiators
+    /// are known by their iSCSI name, SRP initiators by their port id (0x and 32 hex digits) and its GUID half (16 hex digits),
+    /// and all by their IP address.
     #[arg(long, value_name = "PATTERN", conflicts_with = "config")]
     pub allow: Vec<String>,
 
