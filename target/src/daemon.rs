@@ -1,7 +1,8 @@
 //! The daemon: devices, targets and shards put together, and the control thread that owns what is rare.
 //!
 //! - [`devices`] opens the stores of a configuration, [`targets`] makes its targets.
-//! - [`logins`] answers connection requests and hands connections to shards; [`buffers`] keeps their memory ready.
+//! - `listeners`, `logins`, `srp_logins`, `iscsi_logins`: who comes in, and where it is served. [`buffers`] keeps the memory of
+//!   connections ready; `directory` is what logins ask.
 //! - [`management`] is what the control socket shows of it all.
 //!
 //! [`Daemon::build`] starts no thread: tests drive its parts by hand. [`Daemon::run`] gives each part its thread.
@@ -9,12 +10,16 @@
 pub mod adapters;
 pub mod buffers;
 pub mod devices;
-pub mod logins;
 pub mod management;
 pub mod targets;
 
 mod addresses;
+mod directory;
+mod iscsi_logins;
+mod listeners;
+mod logins;
 mod run;
+mod srp_logins;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering::SeqCst;
@@ -33,7 +38,7 @@ use crate::config::{ChapConfig, Config, DeviceConfig, IoEngine, Settings};
 use crate::device::{Device, MAX_ADAPTERS};
 use crate::identity::MachineId;
 use crate::session::{Session, SessionId};
-use crate::shard::connection::Connection;
+use crate::shard::connection::{Connection, MessageBuffers};
 use crate::shard::messages::{
     CloseReason, ConnectionKey, ControlMessage, Mailbox, Mailer, ShardMessage, mailbox,
 };
@@ -43,11 +48,15 @@ use crate::srp::nexus::{NexusId, Nexuses};
 use adapters::AdapterPort;
 use buffers::Layout;
 use devices::DeviceError;
-use logins::PendingAccept;
+use listeners::{Portal, TcpPortal};
+use logins::Waiting;
 use targets::Target;
 
 /// Connection requests that wait for the control thread, per listener.
 const BACKLOG: u32 = 128;
+
+/// Bytes for a message of ours: any SRP response, and what iSCSI says in a login and in a page of a discovery.
+const SEND_SIZE: usize = 1024;
 
 /// Why the daemon does not start.
 #[derive(Debug, Error)]
@@ -173,13 +182,18 @@ pub struct Control {
     /// Adapters in service, by number.
     ports: [Option<AdapterPort>; MAX_ADAPTERS],
     shards: Vec<ShardHandle>,
-    /// Which targets each listener is for, and what portal it is.
-    listeners: HashMap<ListenerId, Vec<usize>>,
-    connections: HashMap<ConnectionId, Entry>,
-    nexuses: Nexuses<ConnectionId>,
+    /// The connection manager's listeners.
+    listeners: HashMap<ListenerId, Portal>,
+    tcp_portals: Vec<TcpPortal>,
+    /// The port of connections without an adapter, if there is a portal for such.
+    local_port: Option<usize>,
+    connections: HashMap<ConnectionKey, Entry>,
+    /// Where the connection manager's connections are.
+    by_id: HashMap<ConnectionId, ConnectionKey>,
+    nexuses: Nexuses<ConnectionKey>,
     /// Logins that wait for what they replace to be gone.
-    waiting: Vec<PendingAccept>,
-    sessions: HashMap<NexusId, Arc<Session>>,
+    waiting: Vec<Waiting>,
+    sessions: HashMap<Nexus, Arc<Session>>,
     next_session: u64,
     orders: Option<crossbeam_channel::Sender<buffers::Order>>,
     draining: bool,
@@ -202,11 +216,32 @@ struct ShardHandle {
 /// A connection that a shard serves.
 #[derive(Debug)]
 struct Entry {
-    key: ConnectionKey,
-    nexus: NexusId,
-    session: Arc<Session>,
+    /// The connection manager's name for it, if it has one.
+    id: Option<ConnectionId>,
+    /// Whom it belongs to, once it has logged in.
+    nexus: Option<Nexus>,
+    session: Option<Arc<Session>>,
     port: usize,
     completions: u32,
+    /// The targets that can be reached where it came in; for protocols that log in later.
+    targets: Arc<[usize]>,
+    transport: &'static str,
+    peer: String,
+}
+
+/// An I_T nexus (SAM-5 4.7).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Nexus {
+    Srp(NexusId),
+    Iscsi(IscsiNexus),
+}
+
+/// An iSCSI initiator port and a target (RFC 7143 section 4.4.3).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct IscsiNexus {
+    initiator: String,
+    isid: [u8; 6],
+    target: String,
 }
 
 /// What a test puts in the place of parts of the daemon. The default changes nothing.
@@ -293,7 +328,10 @@ impl Daemon {
             ports: Default::default(),
             shards: handles,
             listeners: HashMap::new(),
+            tcp_portals: Vec::new(),
+            local_port: None,
             connections: HashMap::new(),
+            by_id: HashMap::new(),
             nexuses: Nexuses::default(),
             waiting: Vec::new(),
             sessions: HashMap::new(),
@@ -337,6 +375,7 @@ impl Control {
                 }
             }
         }
+        busy |= self.accept_tcp();
         busy | self.adapter_events()
     }
 
@@ -364,21 +403,22 @@ impl Control {
 
     fn message(&mut self, message: ControlMessage) {
         match message {
-            ControlMessage::Closed {
-                connection,
-                key,
-                buffers,
-            } => self.closed(connection, key, buffers),
-            ControlMessage::Disconnect { connection } => {
-                if let Err(error) = self.manager.disconnect(connection) {
-                    tracing::debug!(?connection, %error, "disconnect");
+            ControlMessage::Closed { key, buffers } => self.closed(key, buffers),
+            ControlMessage::Disconnect { key } => {
+                if let Some(id) = self.id_of(key)
+                    && let Err(error) = self.manager.disconnect(id)
+                {
+                    tracing::debug!(?key, %error, "disconnect");
                 }
             }
-            ControlMessage::Early { connection } => {
-                if let Err(error) = self.manager.notify_established(connection) {
-                    tracing::debug!(?connection, %error, "notify established");
+            ControlMessage::Early { key } => {
+                if let Some(id) = self.id_of(key)
+                    && let Err(error) = self.manager.notify_established(id)
+                {
+                    tracing::debug!(?key, %error, "notify established");
                 }
             }
+            ControlMessage::Login { key, summary } => self.iscsi_login(key, &summary),
             ControlMessage::Buffers { port, buffers } => {
                 self.buffers_delivered(port, buffers);
             }
@@ -400,10 +440,10 @@ impl Control {
 
     fn event(&mut self, event: CmEvent) {
         match event {
-            CmEvent::ConnectRequest(request) => self.login(request),
+            CmEvent::ConnectRequest(request) => self.login(&request),
             CmEvent::Established { connection, .. } => {
-                if let Some(entry) = self.connections.get(&connection) {
-                    self.tell(entry.key, ShardMessage::Established(entry.key));
+                if let Some(&key) = self.by_id.get(&connection) {
+                    self.tell(key, ShardMessage::Established(key));
                 }
             }
             CmEvent::Disconnected { connection } => {
@@ -420,7 +460,8 @@ impl Control {
                 connection: Some(connection),
             } => {
                 self.lost(connection, CloseReason::AdapterRemoved);
-                if let Some(entry) = self.connections.get(&connection) {
+                let key = self.by_id.get(&connection);
+                if let Some(entry) = key.and_then(|key| self.connections.get(key)) {
                     self.adapter_gone(entry.port);
                 }
             }
@@ -432,23 +473,31 @@ impl Control {
         }
     }
 
+    /// The connection manager says that a connection is gone.
     fn lost(&mut self, connection: ConnectionId, reason: CloseReason) {
-        match self.connections.get(&connection) {
-            Some(entry) => self.tell(entry.key, ShardMessage::Close(entry.key, reason)),
+        match self.by_id.get(&connection) {
+            Some(&key) => self.end(key, reason),
             None => self.manager.forget(connection),
         }
     }
 
-    fn closed(
-        &mut self,
-        connection: ConnectionId,
-        key: ConnectionKey,
-        buffers: crate::shard::connection::MessageBuffers,
-    ) {
-        self.manager.forget(connection);
-        let Some(entry) = self.connections.remove(&connection) else {
+    /// Has a shard close a connection.
+    fn end(&self, key: ConnectionKey, reason: CloseReason) {
+        self.tell(key, ShardMessage::Close(key, reason));
+    }
+
+    fn id_of(&self, key: ConnectionKey) -> Option<ConnectionId> {
+        self.connections.get(&key)?.id
+    }
+
+    fn closed(&mut self, key: ConnectionKey, buffers: MessageBuffers) {
+        let Some(entry) = self.connections.remove(&key) else {
             return;
         };
+        if let Some(id) = entry.id {
+            self.by_id.remove(&id);
+            self.manager.forget(id);
+        }
         if let Some(Some(port)) = self.ports.get_mut(entry.port) {
             port.stock.give_back(buffers);
         }
@@ -457,8 +506,8 @@ impl Control {
             shard.promised[entry.port] -= entry.completions;
             shard.connections -= 1;
         }
-        self.leave(&entry, connection);
-        self.accept_after(connection);
+        self.leave(&entry, key);
+        self.gone(key);
         self.retire_if_gone(entry.port);
     }
 
@@ -479,6 +528,7 @@ impl Control {
         for (listener, _) in self.listeners.drain() {
             self.manager.unlisten(listener);
         }
+        self.tcp_portals.clear();
         for shard in &self.shards {
             shard.mail.send(ShardMessage::Drain);
         }
@@ -516,14 +566,15 @@ fn window_service(settings: &Settings) -> Result<Arc<WindowService>, StartError>
     })?)
 }
 
-/// One connection's message buffers. Two responses per credit, because a credit comes back before the adapter reports that the
-/// response that carried it has left.
+/// One connection's message buffers, whichever protocol it speaks. Two responses per credit, because a credit comes back before
+/// the adapter reports that the response that carried it has left.
 fn layout(settings: &Settings) -> Layout {
     let credits = settings.queue_depth as usize;
+    let longest = (settings.max_it_iu_len as usize).max(iscsi_logins::ISER_MESSAGE);
     Layout {
-        receive_size: (settings.max_it_iu_len as usize).next_multiple_of(64),
-        receives: credits + 4,
-        send_size: crate::srp::response::MAX_RESPONSE_SIZE.next_multiple_of(64),
+        receive_size: longest.next_multiple_of(64),
+        receives: credits + iscsi_logins::SPARE_RECEIVES as usize,
+        send_size: SEND_SIZE,
         sends: 2 * credits + 4,
     }
 }

@@ -1,5 +1,7 @@
 //! A device: one backing store with one identity, shared by every shard.
 
+pub mod range_locks;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -11,6 +13,8 @@ use pagecast_rdma::fabric::Adapter;
 use pagecast_rdma::windows::{DeviceWindows, RevokedRange, WindowCache};
 
 use crate::config::DeviceConfig;
+use crate::shard::locks::Waiter;
+use range_locks::RangeLocks;
 
 /// Adapters that a process can serve at once. Their numbers index fixed tables, which the hot path reads without a lock.
 pub const MAX_ADAPTERS: usize = 16;
@@ -37,6 +41,8 @@ pub struct Device {
     pub config: DeviceConfig,
     /// The windows on its page cache, on all adapters; none where zero copy is off.
     pub windows: Option<DeviceWindows>,
+    /// Who writes where, for those who must be alone there.
+    pub locks: RangeLocks<Waiter>,
     /// Counters by shard, so that shards do not fight over a cache line.
     pub counters: Box<[Counters]>,
     size: SizeLease,
@@ -124,6 +130,7 @@ impl Device {
             path,
             config,
             windows,
+            locks: RangeLocks::new(shards),
             counters: (0..shards).map(|_| Counters::default()).collect(),
             size: SizeLease {
                 checked: AtomicU64::new(0),

@@ -9,26 +9,38 @@
 //!
 //! - `receive`: a message becomes a task.
 //! - `work`: what a task does until it has its ending, in steps that end where it has to wait.
-//! - `memory`: the memory that its data is in; `clear`: WRITE SAME and UNMAP.
+//! - `memory`: the memory that its data is in; `clear`: WRITE SAME and UNMAP; `compare`: whatever looks at the data; [`copy`];
+//!   `extents`.
+//! - [`locks`]: ranges that must not be written by anybody else meanwhile; [`order`]: task attributes.
 //! - `transmit`: RDMA READs of data-out; data-in and response in one chain.
 //! - [`manage`] and `abort`: task management; `close`: taking a connection down.
 //!
 //! `turn` does whatever there is to do now and never blocks; `run` is the thread's loop around it.
 
 pub mod connection;
+pub mod copy;
+pub mod iscsi;
+pub mod locks;
 pub mod manage;
 pub mod messages;
+pub mod order;
 pub mod port;
+pub mod protocol;
+pub mod srp;
+pub mod stream;
 pub mod task;
 pub mod work_id;
 
 mod abort;
 mod clear;
 mod close;
+mod compare;
+mod extents;
 mod memory;
+mod rarer;
 mod receive;
 mod run;
-pub mod srp;
+mod tcp;
 mod transmit;
 mod work;
 
@@ -36,17 +48,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use pagecast_backends::{Done, IoQueue};
+use pagecast_backends::{Done, IoQueue, Operation};
 use pagecast_memory::Slice;
 use pagecast_rdma::fabric::{Chain, Completion};
 
 use connection::Connection;
-use messages::{ControlMessage, Mailbox, Mailer, ShardMessage};
+use messages::{Admission, ConnectionKey, ControlMessage, Mailbox, Mailer, ShardMessage};
 use port::Port;
-use task::TaskTable;
+use protocol::Protocol;
+use task::{TaskId, TaskTable};
 use work_id::Kind;
 
 use crate::device::MAX_ADAPTERS;
+use crate::iscsi::login::LoginStatus;
 
 /// Completions taken from a queue at a time.
 const BATCH: usize = 32;
@@ -126,6 +140,10 @@ pub struct Shard {
     stopped: bool,
     /// Ports that staging memory came back to, as bits.
     staging_freed: u32,
+    /// Connections where something that waits for its turn may have it now.
+    reordered: Vec<u16>,
+    /// Operations whose tasks wait for a range of the device.
+    locked_out: Vec<(TaskId, Operation)>,
     // Scratch space that is reused, so that a turn allocates nothing.
     chain: Chain,
     completions: Vec<Completion>,
@@ -158,6 +176,8 @@ impl Shard {
             drained: false,
             stopped: false,
             staging_freed: 0,
+            reordered: Vec::new(),
+            locked_out: Vec::new(),
             chain: Chain::with_capacity(64),
             completions: vec![Completion::default(); BATCH],
             done: Vec::with_capacity(64),
@@ -173,8 +193,10 @@ impl Shard {
         for port in 0..self.ports_end {
             busy |= self.poll_port(port);
         }
+        busy |= self.poll_sockets();
         busy |= self.poll_backend();
         self.serve_staging();
+        self.serve_order();
         self.io.flush();
         if now >= self.next_sweep {
             self.sweep();
@@ -209,12 +231,14 @@ impl Shard {
                         connection.established = true;
                     }
                 }
+                ShardMessage::Admitted(key, outcome) => self.admitted(key, outcome),
                 ShardMessage::Close(key, reason) => {
                     if self.by_key(key).is_some() {
                         self.close(usize::from(key.slot), reason);
                     }
                 }
                 ShardMessage::Revoked(task, range) => self.windows_revoked(task, range),
+                ShardMessage::Locked(task, ticket) => self.locked(task, ticket),
                 ShardMessage::Abort(request) => self.abort_matching(&request),
                 ShardMessage::AbortDone(task) => self.aborts_done(task),
                 ShardMessage::Drain => {
@@ -236,7 +260,26 @@ impl Shard {
         self.connections[slot] = Some(connection);
     }
 
-    fn by_key(&mut self, key: messages::ConnectionKey) -> Option<&mut Connection> {
+    /// The control thread has decided about a login.
+    fn admitted(&mut self, key: ConnectionKey, outcome: Result<Admission, LoginStatus>) {
+        let Some(connection) = self.by_key(key) else {
+            return;
+        };
+        let Protocol::Iscsi(channel) = &mut connection.protocol else {
+            return;
+        };
+        match outcome {
+            Ok(admission) => {
+                channel.admitted(admission.tsih);
+                connection.scsi = admission.session.scsi.channel();
+                connection.session = admission.session;
+            }
+            Err(status) => channel.refused(status),
+        }
+        self.pump_control(usize::from(key.slot));
+    }
+
+    fn by_key(&mut self, key: ConnectionKey) -> Option<&mut Connection> {
         self.connections
             .get_mut(usize::from(key.slot))?
             .as_deref_mut()

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::sense::{SenseCode, codes};
-use super::unit::{EventCounts, LogicalUnit};
+use super::unit::{EventCounts, LogicalUnit, ResetKind};
 
 /// The sum of events that no unit reaches: look closer.
 const UNSEEN: u64 = u64::MAX;
@@ -27,6 +27,8 @@ struct Seen {
     /// It has to be told of a power-on.
     power_on: bool,
     luns_changed: bool,
+    /// It has stopped the unit.
+    stopped: bool,
     counts: EventCounts,
 }
 
@@ -37,6 +39,7 @@ impl Nexus {
         let seen = Seen {
             power_on: false,
             luns_changed: false,
+            stopped: false,
             counts: unit.counts(),
         };
         Self {
@@ -46,16 +49,17 @@ impl Nexus {
         }
     }
 
-    /// Takes the next unit attention condition, if there is one. Two loads if there is none.
-    pub(crate) fn take(&self) -> Option<SenseCode> {
+    /// Takes the next unit attention condition, if there is one. Otherwise says whether the unit is stopped, unless that
+    /// does not matter. Two loads if there is nothing.
+    pub(crate) fn take(&self, needs_medium: bool) -> Option<SenseCode> {
         if self.seen_events.load(Ordering::Acquire) == self.unit.events() {
             return None;
         }
-        self.take_pending()
+        self.take_pending(needs_medium)
     }
 
     #[cold]
-    fn take_pending(&self) -> Option<SenseCode> {
+    fn take_pending(&self, needs_medium: bool) -> Option<SenseCode> {
         let mut seen = self.lock();
         // The sum before the counts: an event that comes in between makes the sums differ again.
         let events = self.unit.events();
@@ -64,13 +68,24 @@ impl Nexus {
         if !seen.is_pending(now) {
             self.seen_events.store(events, Ordering::Release);
         }
-        code
+        code.or_else(|| (seen.stopped && needs_medium).then_some(codes::UNIT_STOPPED))
+    }
+
+    /// The initiator stops or starts the unit.
+    ///
+    /// That is between the two of them: the unit stays ready for everybody else. One of several hosts that share a disk
+    /// stops it when it shuts down, and must not take it from the others.
+    pub(crate) fn set_stopped(&self, stopped: bool) {
+        let mut seen = self.lock();
+        seen.stopped = stopped;
+        self.seen_events.store(UNSEEN, Ordering::Release);
     }
 
     /// Everything that the initiator knows of the unit may have been lost.
     pub(crate) fn power_on(&self) {
         let mut seen = self.lock();
         seen.power_on = true;
+        seen.stopped = false;
         self.seen_events.store(UNSEEN, Ordering::Release);
     }
 
@@ -99,20 +114,20 @@ impl Nexus {
 }
 
 impl Seen {
-    /// Resets go before the rest (SAM-5 5.14). They say that mode parameters have their defaults, but not that the
-    /// capacity is what it was.
+    /// Resets go before the rest, the largest of them for all (SAM-5 5.14). They say that mode parameters have their
+    /// defaults and that the unit is ready, but not that the capacity is what it was.
     fn next(&mut self, now: EventCounts) -> Option<SenseCode> {
         let counts = &mut self.counts;
-        if self.power_on || counts.resets != now.resets {
-            let code = if self.power_on {
-                codes::RESET_OCCURRED
-            } else {
-                codes::UNIT_RESET_OCCURRED
-            };
+        let reset = ResetKind::ALL
+            .into_iter()
+            .find(|kind| counts.resets[*kind as usize] != now.resets[*kind as usize]);
+        if self.power_on || reset.is_some() {
+            let power_on = self.power_on.then_some(codes::RESET_OCCURRED);
             self.power_on = false;
+            self.stopped = false;
             counts.resets = now.resets;
             counts.mode_changes = now.mode_changes;
-            return Some(code);
+            return power_on.or(reset.map(ResetKind::code));
         }
         if counts.capacity_changes != now.capacity_changes {
             counts.capacity_changes = now.capacity_changes;
@@ -126,7 +141,8 @@ impl Seen {
     }
 
     fn is_pending(&self, now: EventCounts) -> bool {
-        self.power_on || self.luns_changed || self.counts != now
+        // While it is stopped, every command has to be looked at.
+        self.power_on || self.luns_changed || self.stopped || self.counts != now
     }
 }
 
@@ -140,7 +156,7 @@ mod tests {
     }
 
     fn all(nexus: &Nexus) -> Vec<SenseCode> {
-        std::iter::from_fn(|| nexus.take()).collect()
+        std::iter::from_fn(|| nexus.take(false)).collect()
     }
 
     #[test]
@@ -186,6 +202,40 @@ mod tests {
         first.unit.reset();
         assert_eq!(all(&first), [codes::UNIT_RESET_OCCURRED]);
         assert_eq!(all(&second), [codes::UNIT_RESET_OCCURRED]);
+    }
+
+    #[test]
+    fn the_largest_of_several_resets_is_reported() {
+        let nexus = nexus();
+        nexus.unit.reset();
+        nexus.unit.reset_as(ResetKind::TargetWarm);
+        nexus.unit.reset();
+        assert_eq!(all(&nexus), [codes::TARGET_RESET_OCCURRED]);
+        nexus.unit.reset_as(ResetKind::TargetWarm);
+        nexus.unit.reset_as(ResetKind::TargetCold);
+        assert_eq!(all(&nexus), [codes::POWER_ON_OCCURRED]);
+    }
+
+    #[test]
+    fn a_unit_is_stopped_for_one_nexus_until_it_is_started_or_reset() {
+        let first = nexus();
+        let second = Nexus::new(first.unit.clone());
+        first.set_stopped(true);
+        for _ in 0..2 {
+            assert_eq!(first.take(true), Some(codes::UNIT_STOPPED));
+            assert_eq!(first.take(false), None);
+            assert_eq!(second.take(true), None);
+        }
+        first.unit.set_capacity(7);
+        assert_eq!(first.take(true), Some(codes::CAPACITY_CHANGED));
+        assert_eq!(first.take(true), Some(codes::UNIT_STOPPED));
+        first.set_stopped(false);
+        assert_eq!(first.take(true), None);
+
+        first.set_stopped(true);
+        first.unit.reset();
+        assert_eq!(first.take(true), Some(codes::UNIT_RESET_OCCURRED));
+        assert_eq!(first.take(true), None);
     }
 
     #[test]

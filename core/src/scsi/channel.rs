@@ -5,12 +5,13 @@ use std::sync::Arc;
 use super::attention::Nexus;
 use super::complete::complete;
 use super::dispatch;
+use super::lba_status;
 use super::lun::Lun;
 use super::plan::{Command, PendingParameters, Plan};
 use super::response::Response;
 use super::session::ScsiSession;
-use super::unit::LogicalUnit;
-use crate::block::{BlockFault, BlockOp};
+use super::unit::{LogicalUnit, UnitId};
+use crate::block::{BlockFault, BlockOp, Extent};
 
 /// Names a logical unit within one channel, for as long as the channel lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,7 +59,7 @@ impl ScsiChannel {
 
     /// Goes on with a command whose parameter data have arrived.
     pub fn parameters(&self, pending: PendingParameters, data: &[u8]) -> Plan {
-        dispatch::parameters(pending, data)
+        dispatch::parameters(&self.session, &self.slots, pending, data)
     }
 
     /// Ends a block operation that was planned here.
@@ -68,7 +69,38 @@ impl ScsiChannel {
         op: &BlockOp,
         result: Result<(), BlockFault>,
     ) -> Response {
-        complete(self.unit(unit), op, result)
+        let unit = self.unit(unit);
+        let response = complete(unit, op, result);
+        if let BlockOp::Copy(segments) = op {
+            let outcome = response.sense.map_or(Ok(()), Err);
+            self.session.copies().end(unit.id(), segments, outcome);
+        }
+        response
+    }
+
+    /// Ends a [`BlockOp::Extents`] that was planned here. Extents are in ascending order; where there is none, blocks count
+    /// as stored. So do all of them if the store cannot tell.
+    pub fn extents(
+        &self,
+        unit: UnitIndex,
+        op: &BlockOp,
+        result: Result<&[Extent], BlockFault>,
+    ) -> Response {
+        let extents = match result {
+            Err(BlockFault::Unsupported) => Ok(Default::default()),
+            other => other,
+        };
+        match (op, extents) {
+            (
+                BlockOp::Extents {
+                    range,
+                    allocation_length,
+                    ..
+                },
+                Ok(extents),
+            ) => lba_status::report(*range, extents, *allocation_length),
+            (op, extents) => self.complete(unit, op, extents.map(|_| ())),
+        }
     }
 
     /// The logical unit of a planned command.
@@ -88,6 +120,20 @@ impl ScsiChannel {
             Lun::Unit(number) => find(&self.slots, number).map(|slot| slot.unit),
             Lun::ReportLuns | Lun::Unknown => None,
         }
+    }
+
+    /// Resets every logical unit of the session, and names them (TARGET RESET; SAM-5 7).
+    pub fn reset_all(&mut self) -> Vec<UnitId> {
+        if self.generation != self.session.generation() {
+            self.refresh();
+        }
+        let units = self.slots.iter().map(|slot| self.unit(slot.unit));
+        units
+            .map(|unit| {
+                unit.reset();
+                unit.id()
+            })
+            .collect()
     }
 
     /// The session that the channel belongs to.

@@ -9,11 +9,16 @@ use crate::block::{BlockFault, BlockOp};
 pub fn complete(unit: &LogicalUnit, op: &BlockOp, result: Result<(), BlockFault>) -> Response {
     match result {
         Ok(()) => Response::good(),
+        // Nothing was promised.
+        Err(BlockFault::Unsupported) if matches!(op, BlockOp::Prefetch(_)) => Response::good(),
         Err(fault) => Response::check_condition_of(unit, sense(op, fault)),
     }
 }
 
 fn sense(op: &BlockOp, fault: BlockFault) -> Sense {
+    if let BlockOp::Copy(_) = op {
+        return copy_sense(fault).into();
+    }
     let code = match fault {
         BlockFault::PastEnd => medium(op.is_write()),
         BlockFault::Medium { write } => medium(write),
@@ -31,6 +36,21 @@ fn sense(op: &BlockOp, fault: BlockFault) -> Sense {
         }
     };
     code.into()
+}
+
+/// A copy has failed once it got to one of its segments (SPC-4, errors while segment descriptors are processed).
+fn copy_sense(fault: BlockFault) -> SenseCode {
+    match fault {
+        BlockFault::NoSpace => codes::COPY_SPACE_ALLOCATION_FAILED,
+        BlockFault::ReadOnly => codes::COPY_WRITE_PROTECTED,
+        BlockFault::Aborted => codes::COMMAND_ABORTED,
+        BlockFault::PastEnd
+        | BlockFault::Medium { .. }
+        | BlockFault::Unsupported
+        | BlockFault::Hardware
+        | BlockFault::Miscompare { .. }
+        | BlockFault::TransferFailed => codes::COPY_DEVICE_FAILURE,
+    }
 }
 
 fn medium(write: bool) -> SenseCode {

@@ -2,6 +2,7 @@
 
 use super::cdb::Cdb;
 use super::channel::{Slot, find};
+use super::copy;
 use super::inquiry;
 use super::lun::Lun;
 use super::luns;
@@ -32,7 +33,12 @@ pub(crate) fn plan(session: &ScsiSession, slots: &[Slot], command: &Command<'_>)
 }
 
 /// Goes on with parameter data, of which there have to be as many as the CDB said.
-pub(crate) fn parameters(pending: PendingParameters, data: &[u8]) -> Plan {
+pub(crate) fn parameters(
+    session: &ScsiSession,
+    slots: &[Slot],
+    pending: PendingParameters,
+    data: &[u8],
+) -> Plan {
     let nexus = pending.nexus.clone();
     let Some(data) = data.get(..pending.length as usize) else {
         let sense = codes::PARAMETER_LIST_LENGTH;
@@ -42,6 +48,7 @@ pub(crate) fn parameters(pending: PendingParameters, data: &[u8]) -> Plan {
         ParameterList::ModeSelect6 => mode::selected(&pending, data, mode::HeaderForm::Six),
         ParameterList::ModeSelect10 => mode::selected(&pending, data, mode::HeaderForm::Ten),
         ParameterList::Unmap => provisioning::unmap_list(&pending, data),
+        ParameterList::ExtendedCopy => copy::extended_copy_list(session, slots, &pending, data),
     };
     planned.unwrap_or_else(|sense| Plan::Respond(Response::check_condition_of(&nexus.unit, sense)))
 }
@@ -54,8 +61,9 @@ fn plan_for_unit(
     command: &Command<'_>,
 ) -> Planned {
     let row = opcodes::find(command.cdb, unit.model());
-    if !row.is_ok_and(|row| row.flags.has(Flags::ANY_TIME))
-        && let Some(attention) = slot.nexus.take()
+    let flags = row.map_or(Flags::NO_MEDIUM, |row| row.flags);
+    if !flags.has(Flags::ANY_TIME)
+        && let Some(attention) = slot.nexus.take(!flags.has(Flags::NO_MEDIUM))
     {
         return Err(attention.into());
     }
@@ -105,14 +113,22 @@ fn plan_without_unit(
     }
 }
 
+/// Bits of the CONTROL byte.
+const NACA: u8 = 0x04;
+const LINK: u8 = 0x01;
+
 /// What is common to all commands.
 fn checked_cdb(row: &Row, command: &Command<'_>) -> Result<Cdb, Sense> {
     let length = row.usage.len();
     let cdb = Cdb::new(command.cdb, length).ok_or(codes::INVALID_FIELD_IN_CDB)?;
-    // NACA in the CONTROL byte, which is the last one (SAM-5 5.2): there is no ACA here.
-    if cdb.bit(length - 1, 2) {
-        return Err(Sense::cdb_bits(length as u16 - 1, 2));
+    // In the CONTROL byte, which is the last one (SAM-5 5.2), there are NACA, and LINK as long as there were linked
+    // commands. Neither is supported (NORMACA is zero), and a command that wants them must not be done without (SPC-4).
+    let control = cdb.byte(length - 1);
+    if control & (NACA | LINK) != 0 {
+        let bit = if control & NACA != 0 { 2 } else { 0 };
+        return Err(Sense::cdb_bits(length as u16 - 1, bit));
     }
+    // Without an ACA condition, nothing can be done during one (SAM-5, ACA task attribute).
     if command.attribute == TaskAttribute::Aca {
         return Err(codes::INVALID_MESSAGE.into());
     }

@@ -2,6 +2,7 @@
 
 use super::cdb::Cdb;
 use super::lun::Lun;
+use super::opcodes::{self, EXTENDED_COPY};
 use super::plan::{Context, Plan, Planned};
 use super::port::TargetPort;
 use super::response::Response;
@@ -19,9 +20,17 @@ pub(crate) fn of_unit(context: &Context<'_>, cdb: &Cdb) -> Planned {
             vpd::page(page, context.unit, context.session.port()).ok_or(Sense::cdb_byte(2))?
         }
         None => {
-            let identity = &context.unit.model().identity;
+            let model = context.unit.model();
+            let identity = &model.identity;
             let names = (&identity.vendor, &identity.product, &identity.revision);
-            standard(DISK, names, context.session.port())
+            let mut data = standard(DISK, names, context.session.port());
+            // TPGS 1: implicit asymmetric logical unit access.
+            data[5] = 0x10;
+            if opcodes::has(EXTENDED_COPY, model) {
+                // 3PC.
+                data[5] |= 0x08;
+            }
+            data
         }
     };
     context.data(data, request.allocation_length)

@@ -7,7 +7,7 @@ use super::cdb::Cdb;
 use super::plan::{Context, ParameterList, Planned};
 use super::sense::{Sense, codes};
 use super::unit::{LogicalUnit, Modes};
-use pages::{PAGES, Values};
+use pages::{Values, pages_of};
 
 pub(crate) use select::selected;
 
@@ -123,7 +123,7 @@ fn sense(
         2 => Values::Of(Modes::default_of(unit.model())),
         _ => return Err(codes::SAVING_NOT_SUPPORTED.into()),
     };
-    let pages = sense_pages(cdb.byte(2) & 0x3f, cdb.byte(3), values)?;
+    let pages = sense_pages(unit, cdb.byte(2) & 0x3f, cdb.byte(3), values)?;
     let descriptor_bytes = descriptor.bytes(unit);
     let mut data = header(unit, form, descriptor, descriptor_bytes.len(), pages.len());
     data.extend(descriptor_bytes);
@@ -131,20 +131,32 @@ fn sense(
     Ok(data)
 }
 
-/// The pages that a page code and a subpage code ask for (SPC-4). There are no subpages here.
-fn sense_pages(code: u8, subpage: u8, values: Values) -> Result<Vec<u8>, Sense> {
-    if !matches!(subpage, 0x00 | 0xff) {
+/// The pages that a page code and a subpage code ask for (SPC-4 6.11).
+fn sense_pages(
+    unit: &LogicalUnit,
+    code: u8,
+    subpage: u8,
+    values: Values,
+) -> Result<Vec<u8>, Sense> {
+    let mut of_code = pages_of(unit)
+        .filter(|page| code == ALL_PAGES || page.code == code)
+        .peekable();
+    if of_code.peek().is_none() {
+        return Err(Sense::cdb_bits(2, 5));
+    }
+    if code == ALL_PAGES && !matches!(subpage, 0x00 | ALL_SUBPAGES) {
         return Err(Sense::cdb_byte(3));
     }
-    if code == 0x3f {
-        return Ok(PAGES.iter().flat_map(|page| page.bytes(values)).collect());
+    let wanted = of_code.filter(|page| subpage == ALL_SUBPAGES || page.subpage == subpage);
+    let pages: Vec<u8> = wanted.flat_map(|page| page.bytes(values)).collect();
+    if pages.is_empty() {
+        return Err(Sense::cdb_byte(3));
     }
-    let page = PAGES
-        .iter()
-        .find(|page| page.code == code)
-        .ok_or(Sense::cdb_bits(2, 5))?;
-    Ok(page.bytes(values))
+    Ok(pages)
 }
+
+const ALL_PAGES: u8 = 0x3f;
+const ALL_SUBPAGES: u8 = 0xff;
 
 fn header(
     unit: &LogicalUnit,

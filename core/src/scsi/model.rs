@@ -28,6 +28,8 @@ pub struct DiskModel {
     pub limits: Limits,
     /// What initiators should wait for a command, in seconds. 0 if that is not known.
     pub command_timeout: u32,
+    /// Relative identifiers of all target ports that the disk is seen through. That of a session's own port may be left out.
+    pub ports: Vec<u16>,
 }
 
 impl DiskModel {
@@ -44,6 +46,7 @@ impl DiskModel {
             provisioning: None,
             limits: Limits::default(),
             command_timeout: 30,
+            ports: Vec::new(),
         }
     }
 

@@ -2,23 +2,34 @@
 
 use super::capacity;
 use super::cdb::Cdb;
+use super::compare_write;
+use super::copy;
+use super::defects;
 use super::inquiry;
+use super::log;
+use super::lba_status;
 use super::luns;
 use super::mode;
 use super::model::DiskModel;
 use super::plan::{Context, Planned};
 use super::power;
+use super::prefetch;
 use super::provisioning;
 use super::read_write;
 use super::report_opcodes;
 use super::request_sense;
 use super::sense::{Sense, codes};
+use super::target_port_groups;
 
 pub(crate) const REQUEST_SENSE: u8 = 0x03;
 pub(crate) const INQUIRY: u8 = 0x12;
 pub(crate) const REPORT_LUNS: u8 = 0xa0;
+pub(crate) const EXTENDED_COPY: u8 = 0x83;
+pub(crate) const RECEIVE_COPY_RESULTS: u8 = 0x84;
 const SERVICE_ACTION_IN_16: u8 = 0x9e;
 const MAINTENANCE_IN: u8 = 0xa3;
+const THIRD_PARTY_COPY_OUT: u8 = 0x83;
+const THIRD_PARTY_COPY_IN: u8 = 0x84;
 
 /// One command.
 #[derive(Debug)]
@@ -65,6 +76,16 @@ impl Flags {
     pub(crate) const fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0
     }
+
+    /// Only if the unit has COMPARE AND WRITE.
+    const COMPARES: Self = Self(512);
+    /// Only if the unit can write blocks whole or not at all.
+    const ATOMIC: Self = Self(1024);
+    /// What a disk may be without.
+    const OPTIONAL: Self = Self::UNMAPS
+        .and(Self::REPEATS)
+        .and(Self::COMPARES)
+        .and(Self::ATOMIC);
 
     const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -122,7 +143,11 @@ const EVERYWHERE: Flags = Flags::ANY_TIME
     .and(Flags::WELL_KNOWN);
 const INVENTORY: Flags = Flags::ANY_TIME.and(Flags::LUN_ZERO).and(Flags::WELL_KNOWN);
 const UNMAP: Flags = Flags::WRITES.and(Flags::UNMAPS).and(Flags::SLOW);
+const REPORT: Flags = Flags::NO_MEDIUM;
 const REPEAT: Flags = Flags::WRITES.and(Flags::REPEATS).and(Flags::SLOW);
+
+const COMPARE: Flags = Flags::WRITES.and(Flags::COMPARES);
+const ATOMIC: Flags = Flags::WRITES.and(Flags::ATOMIC);
 
 /// Sorted by operation code and service action.
 #[rustfmt::skip]
@@ -132,31 +157,49 @@ pub(crate) static ROWS: &[Row] = &[
     row(0x08, "READ (6)", &[0x08, 0x1f, FF, FF, FF, 0], Flags::NONE, read_write::read6),
     row(0x0a, "WRITE (6)", &[0x0a, 0x1f, FF, FF, FF, 0], Flags::WRITES, read_write::write6),
     row(0x12, "INQUIRY", &[0x12, 1, FF, FF, FF, 0], EVERYWHERE, inquiry::of_unit),
-    row(0x15, "MODE SELECT (6)", &[0x15, 0x11, 0, 0, FF, 0], Flags::NONE, mode::select6),
-    row(0x1a, "MODE SENSE (6)", &[0x1a, 0x08, FF, FF, FF, 0], Flags::NONE, mode::sense6),
-    row(0x1b, "START STOP UNIT", &[0x1b, 1, 0, 0, 0xf7, 0], Flags::SLOW, power::start_stop_unit),
-    row(0x1e, "PREVENT ALLOW MEDIUM REMOVAL", &[0x1e, 0, 0, 0, 3, 0], Flags::NONE, power::prevent_allow),
-    row(0x25, "READ CAPACITY (10)", &[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], Flags::NONE, capacity::read10),
+    row(0x15, "MODE SELECT (6)", &[0x15, 0x11, 0, 0, FF, 0], REPORT, mode::select6),
+    row(0x1a, "MODE SENSE (6)", &[0x1a, 0x08, FF, FF, FF, 0], REPORT, mode::sense6),
+    row(0x1b, "START STOP UNIT", &[0x1b, 1, 0, 0, 0xf7, 0], Flags::SLOW.and(REPORT), power::start_stop_unit),
+    row(0x1d, "SEND DIAGNOSTIC", &[0x1d, 0xf7, 0, FF, FF, 0], REPORT, power::send_diagnostic),
+    row(0x1e, "PREVENT ALLOW MEDIUM REMOVAL", &[0x1e, 0, 0, 0, 3, 0], REPORT, power::prevent_allow),
+    row(0x25, "READ CAPACITY (10)", &[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], REPORT, capacity::read10),
     row(0x28, "READ (10)", &[0x28, 0xe0 | CACHE, FF, FF, FF, FF, 0, FF, FF, 0], Flags::NONE, read_write::read10),
     row(0x2a, "WRITE (10)", &[0x2a, 0xe0 | CACHE, FF, FF, FF, FF, 0, FF, FF, 0], Flags::WRITES, read_write::write10),
+    row(0x2e, "WRITE AND VERIFY (10)", &[0x2e, 0xe0 | CHECK, FF, FF, FF, FF, 0, FF, FF, 0], Flags::WRITES, read_write::write_verify10),
     row(0x2f, "VERIFY (10)", &[0x2f, 0xe0 | CHECK, FF, FF, FF, FF, 0, FF, FF, 0], Flags::NONE, read_write::verify10),
+    row(0x34, "PRE-FETCH (10)", &[0x34, 2, FF, FF, FF, FF, 0, FF, FF, 0], Flags::SLOW, prefetch::prefetch10),
     row(0x35, "SYNCHRONIZE CACHE (10)", &[0x35, 2, FF, FF, FF, FF, 0, FF, FF, 0], Flags::SLOW, read_write::synchronize10),
+    row(0x37, "READ DEFECT DATA (10)", &[0x37, 0, 0x1f, 0, 0, 0, 0, FF, FF, 0], Flags::NONE, defects::read10),
     row(0x41, "WRITE SAME (10)", &[0x41, 0xf8, FF, FF, FF, FF, 0, FF, FF, 0], REPEAT, provisioning::write_same10),
     row(0x42, "UNMAP", &[0x42, 1, 0, 0, 0, 0, 0, FF, FF, 0], UNMAP, provisioning::unmap),
-    row(0x55, "MODE SELECT (10)", &[0x55, 0x11, 0, 0, 0, 0, 0, FF, FF, 0], Flags::NONE, mode::select10),
-    row(0x5a, "MODE SENSE (10)", &[0x5a, 0x18, FF, FF, 0, 0, 0, FF, FF, 0], Flags::NONE, mode::sense10),
+    row(0x4d, "LOG SENSE", &[0x4d, 1, FF, FF, 0, FF, FF, FF, FF, 0], REPORT, log::log_sense),
+    row(0x55, "MODE SELECT (10)", &[0x55, 0x11, 0, 0, 0, 0, 0, FF, FF, 0], REPORT, mode::select10),
+    row(0x5a, "MODE SENSE (10)", &[0x5a, 0x18, FF, FF, 0, 0, 0, FF, FF, 0], REPORT, mode::sense10),
+    action(THIRD_PARTY_COPY_OUT, 0x00, "EXTENDED COPY", &[0x83, 0, 0, 0, 0, 0, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], Flags::SLOW, copy::extended_copy),
+    action(THIRD_PARTY_COPY_IN, 0x00, "RECEIVE COPY STATUS", &[0x84, 0, FF, 0, 0, 0, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, copy::status),
+    action(THIRD_PARTY_COPY_IN, 0x03, "RECEIVE COPY OPERATING PARAMETERS", &[0x84, 3, 0, 0, 0, 0, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, copy::operating_parameters),
+    action(THIRD_PARTY_COPY_IN, 0x04, "RECEIVE COPY FAILURE DETAILS", &[0x84, 4, FF, 0, 0, 0, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, copy::failed_segment_details),
     row(0x88, "READ (16)", &[0x88, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::NONE, read_write::read16),
+    row(0x89, "COMPARE AND WRITE", &[0x89, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0, 0, FF, 0, 0], COMPARE, compare_write::compare_and_write),
     row(0x8a, "WRITE (16)", &[0x8a, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::WRITES, read_write::write16),
+    row(0x8b, "ORWRITE (16)", &[0x8b, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::WRITES, read_write::orwrite16),
+    row(0x8e, "WRITE AND VERIFY (16)", &[0x8e, 0xe0 | CHECK, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::WRITES, read_write::write_verify16),
     row(0x8f, "VERIFY (16)", &[0x8f, 0xe0 | CHECK, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::NONE, read_write::verify16),
+    row(0x90, "PRE-FETCH (16)", &[0x90, 2, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::SLOW, prefetch::prefetch16),
     row(0x91, "SYNCHRONIZE CACHE (16)", &[0x91, 2, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::SLOW, read_write::synchronize16),
     row(0x93, "WRITE SAME (16)", &[0x93, 0xf9, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], REPEAT, provisioning::write_same16),
-    action(SERVICE_ACTION_IN_16, 0x10, "READ CAPACITY (16)", &[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], Flags::NONE, capacity::read16),
+    row(0x9c, "WRITE ATOMIC (16)", &[0x9c, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], ATOMIC, read_write::write_atomic16),
+    action(SERVICE_ACTION_IN_16, 0x10, "READ CAPACITY (16)", &[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, capacity::read16),
+    action(SERVICE_ACTION_IN_16, 0x12, "GET LBA STATUS", &[0x9e, 0x12, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::SLOW, lba_status::get_lba_status),
     row(0xa0, "REPORT LUNS", &[0xa0, 0, FF, 0, 0, 0, FF, FF, FF, FF, 0, 0], INVENTORY, luns::report_luns),
-    action(MAINTENANCE_IN, 0x0c, "REPORT SUPPORTED OPERATION CODES", &[0xa3, 0x0c, 0x87, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::NONE, report_opcodes::operation_codes),
-    action(MAINTENANCE_IN, 0x0d, "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", &[0xa3, 0x0d, 0x80, 0, 0, 0, FF, FF, FF, FF, 0, 0], Flags::NONE, report_opcodes::task_management),
+    action(MAINTENANCE_IN, 0x0a, "REPORT TARGET PORT GROUPS", &[0xa3, 0xea, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, target_port_groups::report),
+    action(MAINTENANCE_IN, 0x0c, "REPORT SUPPORTED OPERATION CODES", &[0xa3, 0x0c, 0x87, FF, FF, FF, FF, FF, FF, FF, 0, 0], REPORT, report_opcodes::operation_codes),
+    action(MAINTENANCE_IN, 0x0d, "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", &[0xa3, 0x0d, 0x80, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, report_opcodes::task_management),
     row(0xa8, "READ (12)", &[0xa8, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::NONE, read_write::read12),
     row(0xaa, "WRITE (12)", &[0xaa, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::WRITES, read_write::write12),
+    row(0xae, "WRITE AND VERIFY (12)", &[0xae, 0xe0 | CHECK, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::WRITES, read_write::write_verify12),
     row(0xaf, "VERIFY (12)", &[0xaf, 0xe0 | CHECK, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::NONE, read_write::verify12),
+    row(0xb7, "READ DEFECT DATA (12)", &[0xb7, 0x1f, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::NONE, defects::read12),
 ];
 
 /// The first row of each operation code; `ROWS.len()` where there is none.
@@ -173,8 +216,17 @@ static FIRST: [u8; 256] = {
 impl Row {
     /// Whether a disk has the command.
     pub(crate) fn available(&self, model: &DiskModel) -> bool {
+        // One test for nearly all commands.
+        !self.flags.has(Flags::OPTIONAL) || self.option_available(model)
+    }
+
+    #[cold]
+    fn option_available(&self, model: &DiskModel) -> bool {
+        let limits = &model.limits;
         (!self.flags.has(Flags::UNMAPS) || model.provisioning.is_some())
-            && (!self.flags.has(Flags::REPEATS) || model.limits.max_write_same_blocks != 0)
+            && (!self.flags.has(Flags::REPEATS) || limits.max_write_same_blocks != 0)
+            && (!self.flags.has(Flags::COMPARES) || limits.compare_and_write_blocks() != 0)
+            && (!self.flags.has(Flags::ATOMIC) || limits.max_atomic_blocks != 0)
     }
 
     /// What an initiator should wait for the command, in seconds.
@@ -209,6 +261,19 @@ pub(crate) fn find_anywhere(cdb: &[u8]) -> Result<&'static Row, Sense> {
         .take_while(|other| other.opcode == row.opcode)
         .find(|row| row.service_action == service_action)
         .ok_or(Sense::cdb_bits(1, 4))
+}
+
+/// The rows of an operation code that a disk has.
+pub(crate) fn available(opcode: u8, model: &DiskModel) -> impl Iterator<Item = &'static Row> {
+    with_opcode(opcode)
+        .iter()
+        .take_while(move |row| row.opcode == opcode)
+        .filter(|row| row.available(model))
+}
+
+/// Whether a disk has commands of an operation code.
+pub(crate) fn has(opcode: u8, model: &DiskModel) -> bool {
+    available(opcode, model).next().is_some()
 }
 
 /// What the standard calls the command in a CDB, for people. Unknown ones have no name.

@@ -85,6 +85,7 @@ pub(crate) enum ParameterList {
     ModeSelect6,
     ModeSelect10,
     Unmap,
+    ExtendedCopy,
 }
 
 /// A plan, or why the command is refused.
@@ -117,6 +118,17 @@ impl Context<'_> {
             dpo,
             transfer,
         }))
+    }
+
+    /// For commands that nothing can be made of unless the initiator sends exactly what the CDB says: LIO answers the same,
+    /// and the others leave a residual.
+    pub(crate) fn check_data_out(&self, op: &BlockOp) -> Result<(), Sense> {
+        let wanted = op.transfer(self.unit.block_size()).data_out();
+        if wanted == self.command.data_out_length {
+            Ok(())
+        } else {
+            Err(codes::INVALID_INFORMATION_UNIT.into())
+        }
     }
 
     /// Asks for a parameter list. An initiator that has less than its CDB says is told so at once (SPC-4: what

@@ -1,4 +1,4 @@
-//! Commands about a disk that is always ready and cannot be taken out.
+//! Commands about a disk that can be stopped, but not taken out.
 
 use super::cdb::Cdb;
 use super::plan::{Context, Planned};
@@ -10,9 +10,7 @@ pub(crate) fn test_unit_ready(context: &Context<'_>, _: &Cdb) -> Planned {
     context.good()
 }
 
-/// START STOP UNIT (SBC-3).
-///
-/// Other initiators may use the disk, so none of them can stop it; what was written is made durable nevertheless.
+/// START STOP UNIT (SBC-3). A unit is stopped for its initiator alone.
 pub(crate) fn start_stop_unit(context: &Context<'_>, cdb: &Cdb) -> Planned {
     // POWER CONDITION: none is supported.
     if cdb.byte(4) & 0xf0 != 0 {
@@ -23,11 +21,25 @@ pub(crate) fn start_stop_unit(context: &Context<'_>, cdb: &Cdb) -> Planned {
         return Err(Sense::cdb_bits(4, 1));
     }
     let (no_flush, start) = (cdb.bit(4, 2), cdb.bit(4, 0));
+    context.slot.nexus.set_stopped(!start);
     if start || no_flush {
         context.good()
     } else {
         context.block(BlockOp::Flush, false, false)
     }
+}
+
+/// SEND DIAGNOSTIC (SPC-4): the default self-test, which has nothing to test.
+pub(crate) fn send_diagnostic(context: &Context<'_>, cdb: &Cdb) -> Planned {
+    // SELF-TEST CODE: only the default one.
+    if cdb.byte(1) & 0xe0 != 0 {
+        return Err(Sense::cdb_bits(1, 7));
+    }
+    // There are no diagnostic pages.
+    if cdb.u16(3) != 0 {
+        return Err(Sense::cdb_byte(3));
+    }
+    context.good()
 }
 
 /// PREVENT ALLOW MEDIUM REMOVAL (SPC-4).

@@ -35,16 +35,15 @@ fn write_same(context: &Context<'_>, cdb: &Cdb, form: &Form, zero_data: bool) ->
     if range.blocks == 0 || range.blocks > model.limits.max_write_same_blocks.into() {
         return Err(Sense::cdb_byte(form.blocks_at));
     }
-    let durable = !context.unit.write_cache();
-    context.block(
-        BlockOp::WriteSame {
-            range,
-            unmap,
-            zero_data,
-        },
-        durable,
-        false,
-    )
+    let op = BlockOp::WriteSame {
+        range,
+        unmap,
+        zero_data,
+    };
+    if !zero_data {
+        context.check_data_out(&op)?;
+    }
+    context.block(op, !context.unit.write_cache(), false)
 }
 
 /// UNMAP, before its parameter list is there.
@@ -82,15 +81,17 @@ pub(crate) fn unmap_list(pending: &PendingParameters, data: &[u8]) -> Planned {
     let mut ranges = Vec::with_capacity(descriptors.len());
     for (index, descriptor) in descriptors.enumerate() {
         let (lba, blocks) = descriptor_fields(descriptor);
+        // No blocks are not an error (SBC-3), not even right behind the last one.
+        if blocks == 0 && lba <= capacity {
+            continue;
+        }
         let range =
             BlockRange::within(lba, blocks.into(), capacity).ok_or(codes::LBA_OUT_OF_RANGE)?;
         total += range.blocks;
         if total > limits.max_unmap_blocks.into() {
             return Err(Sense::parameter(HEADER + index * DESCRIPTOR + 8, None));
         }
-        if range.blocks != 0 {
-            ranges.push(range);
-        }
+        ranges.push(range);
     }
     if ranges.is_empty() {
         return Ok(Plan::Respond(Response::good()));

@@ -1,4 +1,4 @@
-//! Commands that read, write, verify and flush blocks (SBC-3).
+//! Commands that read, write, verify and flush blocks (SBC-3, and SBC-4 for atomic writes).
 
 use super::cdb::Cdb;
 use super::plan::{Context, Planned};
@@ -43,6 +43,39 @@ pub(crate) fn write12(context: &Context<'_>, cdb: &Cdb) -> Planned {
 /// WRITE (16), SBC-3.
 pub(crate) fn write16(context: &Context<'_>, cdb: &Cdb) -> Planned {
     transfer(context, cdb, &SIXTEEN, BlockOp::Write)
+}
+
+/// ORWRITE (16), SBC-3. ORPROTECT is where WRITE has WRPROTECT.
+pub(crate) fn orwrite16(context: &Context<'_>, cdb: &Cdb) -> Planned {
+    transfer(context, cdb, &SIXTEEN, BlockOp::Or)
+}
+
+/// WRITE ATOMIC (16), SBC-4: a write, but for limits of its own. That it is whole or not at all is the data path's
+/// business, which is why a disk has to say that it can.
+pub(crate) fn write_atomic16(context: &Context<'_>, cdb: &Cdb) -> Planned {
+    // ATOMIC BOUNDARY: there is no MAXIMUM ATOMIC BOUNDARY SIZE.
+    if cdb.u16(10) != 0 {
+        return Err(Sense::cdb_byte(10));
+    }
+    if (ATOMIC.blocks)(cdb) > context.unit.model().limits.max_atomic_blocks.into() {
+        return Err(Sense::cdb_byte(ATOMIC.blocks_at));
+    }
+    transfer(context, cdb, &ATOMIC, BlockOp::Write)
+}
+
+/// WRITE AND VERIFY (10), SBC-3.
+pub(crate) fn write_verify10(context: &Context<'_>, cdb: &Cdb) -> Planned {
+    write_verify(context, cdb, &TEN)
+}
+
+/// WRITE AND VERIFY (12), SBC-3.
+pub(crate) fn write_verify12(context: &Context<'_>, cdb: &Cdb) -> Planned {
+    write_verify(context, cdb, &TWELVE)
+}
+
+/// WRITE AND VERIFY (16), SBC-3.
+pub(crate) fn write_verify16(context: &Context<'_>, cdb: &Cdb) -> Planned {
+    write_verify(context, cdb, &SIXTEEN)
 }
 
 /// VERIFY (10), SBC-3.
@@ -109,6 +142,14 @@ pub(crate) const SIXTEEN: Form = Form {
     flags: true,
 };
 
+/// WRITE ATOMIC has a number of blocks of 16 bits, after the boundary.
+const ATOMIC: Form = Form {
+    lba: |cdb| cdb.u64(2),
+    blocks: |cdb| cdb.u16(12).into(),
+    blocks_at: 12,
+    flags: true,
+};
+
 /// The range that a CDB names, if the unit has all of it.
 pub(crate) fn range(context: &Context<'_>, cdb: &Cdb, form: &Form) -> Result<BlockRange, Sense> {
     BlockRange::within((form.lba)(cdb), (form.blocks)(cdb), context.unit.capacity())
@@ -153,6 +194,27 @@ fn check_length(context: &Context<'_>, range: BlockRange, form: &Form) -> Result
         return Err(Sense::cdb_byte(form.blocks_at));
     }
     Ok(())
+}
+
+/// What is verified has to be on the medium (SBC-3), so that it is written there whatever the cache is set to.
+fn write_verify(context: &Context<'_>, cdb: &Cdb, form: &Form) -> Planned {
+    check_protect(cdb)?;
+    // BYTCHK (SBC-3)
+    let compare = match cdb.byte(1) >> 1 & 0x03 {
+        0 => false,
+        1 => true,
+        _ => return Err(Sense::cdb_bits(1, 2)),
+    };
+    let range = range(context, cdb, form)?;
+    check_length(context, range, form)?;
+    if range.blocks == 0 {
+        return context.good();
+    }
+    context.block(
+        BlockOp::WriteVerify { range, compare },
+        true,
+        cdb.bit(1, 4),
+    )
 }
 
 fn verify(context: &Context<'_>, cdb: &Cdb, form: &Form) -> Planned {

@@ -9,7 +9,7 @@ use super::sense::{Sense, SenseCode, SenseFormat, codes};
 /// REQUEST SENSE at a logical unit: takes a pending unit attention condition.
 pub(crate) fn of_unit(context: &Context<'_>, cdb: &Cdb) -> Planned {
     Ok(report(
-        context.slot.nexus.take().unwrap_or(codes::NO_SENSE),
+        context.slot.nexus.take(true).unwrap_or(codes::NO_SENSE),
         cdb,
     ))
 }

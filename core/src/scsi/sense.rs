@@ -18,6 +18,8 @@ pub enum SenseKey {
     UnitAttention = 0x6,
     /// Writing is not allowed.
     DataProtect = 0x7,
+    /// An EXTENDED COPY ended before its end.
+    CopyAborted = 0xa,
     /// Gave up; may be tried again.
     AbortedCommand = 0xb,
     /// Data differ.
@@ -54,18 +56,28 @@ pub mod codes {
 
     codes! {
         NO_SENSE = NoSense 0x00 0x00, "NO ADDITIONAL SENSE INFORMATION";
+        UNIT_STOPPED = NotReady 0x04 0x02, "LOGICAL UNIT NOT READY, INITIALIZING COMMAND REQUIRED";
         WRITE_ERROR = MediumError 0x0c 0x00, "WRITE ERROR";
         READ_ERROR = MediumError 0x11 0x00, "UNRECOVERED READ ERROR";
         INTERNAL_FAILURE = HardwareError 0x44 0x00, "INTERNAL TARGET FAILURE";
+        OPERATION_IN_PROGRESS = IllegalRequest 0x00 0x16, "OPERATION IN PROGRESS";
+        INVALID_INFORMATION_UNIT = IllegalRequest 0x0e 0x03, "INVALID FIELD IN COMMAND INFORMATION UNIT";
         PARAMETER_LIST_LENGTH = IllegalRequest 0x1a 0x00, "PARAMETER LIST LENGTH ERROR";
         INVALID_OPCODE = IllegalRequest 0x20 0x00, "INVALID COMMAND OPERATION CODE";
         LBA_OUT_OF_RANGE = IllegalRequest 0x21 0x00, "LOGICAL BLOCK ADDRESS OUT OF RANGE";
         INVALID_FIELD_IN_CDB = IllegalRequest 0x24 0x00, "INVALID FIELD IN CDB";
         LUN_NOT_SUPPORTED = IllegalRequest 0x25 0x00, "LOGICAL UNIT NOT SUPPORTED";
         INVALID_FIELD_IN_PARAMETERS = IllegalRequest 0x26 0x00, "INVALID FIELD IN PARAMETER LIST";
+        TOO_MANY_COPY_TARGETS = IllegalRequest 0x26 0x06, "TOO MANY TARGET DESCRIPTORS";
+        UNSUPPORTED_COPY_TARGET = IllegalRequest 0x26 0x07, "UNSUPPORTED TARGET DESCRIPTOR TYPE CODE";
+        TOO_MANY_COPY_SEGMENTS = IllegalRequest 0x26 0x08, "TOO MANY SEGMENT DESCRIPTORS";
+        UNSUPPORTED_COPY_SEGMENT = IllegalRequest 0x26 0x09, "UNSUPPORTED SEGMENT DESCRIPTOR TYPE CODE";
+        INLINE_DATA_LENGTH = IllegalRequest 0x26 0x0b, "INLINE DATA LENGTH EXCEEDED";
         SAVING_NOT_SUPPORTED = IllegalRequest 0x39 0x00, "SAVING PARAMETERS NOT SUPPORTED";
         INVALID_MESSAGE = IllegalRequest 0x49 0x00, "INVALID MESSAGE ERROR";
         RESET_OCCURRED = UnitAttention 0x29 0x00, "POWER ON, RESET, OR BUS DEVICE RESET OCCURRED";
+        POWER_ON_OCCURRED = UnitAttention 0x29 0x01, "POWER ON OCCURRED";
+        TARGET_RESET_OCCURRED = UnitAttention 0x29 0x02, "SCSI BUS RESET OCCURRED";
         UNIT_RESET_OCCURRED = UnitAttention 0x29 0x03, "BUS DEVICE RESET FUNCTION OCCURRED";
         MODE_PARAMETERS_CHANGED = UnitAttention 0x2a 0x01, "MODE PARAMETERS CHANGED";
         CAPACITY_CHANGED = UnitAttention 0x2a 0x09, "CAPACITY DATA HAS CHANGED";
@@ -73,6 +85,14 @@ pub mod codes {
         WRITE_PROTECTED = DataProtect 0x27 0x00, "WRITE PROTECTED";
         SOFTWARE_WRITE_PROTECTED = DataProtect 0x27 0x02, "LOGICAL UNIT SOFTWARE WRITE PROTECTED";
         SPACE_ALLOCATION_FAILED = DataProtect 0x27 0x07, "SPACE ALLOCATION FAILED WRITE PROTECT";
+        COPY_ABORTED = CopyAborted 0x00 0x00, "NO ADDITIONAL SENSE INFORMATION";
+        COPY_TARGET_UNREACHABLE = CopyAborted 0x08 0x04, "UNREACHABLE COPY TARGET";
+        COPY_DEVICE_FAILURE = CopyAborted 0x0d 0x01, "THIRD PARTY DEVICE FAILURE";
+        COPY_DEVICE_TYPE = CopyAborted 0x0d 0x03, "INCORRECT COPY TARGET DEVICE TYPE";
+        COPY_INEXACT_SEGMENT = CopyAborted 0x26 0x0a, "UNEXPECTED INEXACT SEGMENT";
+        COPY_WRITE_PROTECTED = CopyAborted 0x27 0x00, "WRITE PROTECTED";
+        COPY_SOFTWARE_WRITE_PROTECTED = CopyAborted 0x27 0x02, "LOGICAL UNIT SOFTWARE WRITE PROTECTED";
+        COPY_SPACE_ALLOCATION_FAILED = CopyAborted 0x27 0x07, "SPACE ALLOCATION FAILED WRITE PROTECT";
         COMMAND_ABORTED = AbortedCommand 0x00 0x00, "NO ADDITIONAL SENSE INFORMATION";
         DATA_PHASE_ERROR = AbortedCommand 0x4b 0x00, "DATA PHASE ERROR";
         MISCOMPARE = Miscompare 0x1d 0x00, "MISCOMPARE DURING VERIFY OPERATION";
@@ -91,12 +111,14 @@ pub struct FieldPointer {
 }
 
 impl FieldPointer {
-    /// The three sense key specific bytes, valid bit included.
-    fn bytes(self) -> [u8; 3] {
+    /// The three sense key specific bytes, valid bit included. A pointer into a segment descriptor has SD and counts from
+    /// its start (SPC-4, segment pointer sense key specific data).
+    fn bytes(self, in_segment: bool) -> [u8; 3] {
         let command = if self.in_cdb { 0x40 } else { 0 };
+        let segment = if in_segment { 0x20 } else { 0 };
         let bit = self.bit.map_or(0, |bit| 0x08 | (bit & 0x07));
         let [high, low] = self.byte.to_be_bytes();
-        [0x80 | command | bit, high, low]
+        [0x80 | command | segment | bit, high, low]
     }
 }
 
@@ -117,8 +139,10 @@ pub struct Sense {
     pub code: SenseCode,
     /// The INFORMATION field.
     pub information: Option<u64>,
-    /// Which field was wrong.
+    /// Which field was wrong. With a `segment` it is one of that segment descriptor.
     pub field: Option<FieldPointer>,
+    /// The segment of an EXTENDED COPY that failed, in the COMMAND-SPECIFIC INFORMATION field.
+    pub segment: Option<u16>,
     /// How to encode it.
     pub format: SenseFormat,
 }
@@ -129,6 +153,7 @@ impl From<SenseCode> for Sense {
             code,
             information: None,
             field: None,
+            segment: None,
             format: SenseFormat::Fixed,
         }
     }
@@ -136,7 +161,7 @@ impl From<SenseCode> for Sense {
 
 impl Sense {
     /// No sense data that pagecast encodes are longer.
-    pub const MAX_LENGTH: usize = 28;
+    pub const MAX_LENGTH: usize = 40;
 
     /// INVALID FIELD IN CDB, for a field whose most significant bit is `bit` of `byte`.
     pub(crate) fn cdb_bits(byte: u16, bit: u8) -> Self {
@@ -201,8 +226,12 @@ impl Sense {
         bytes[7] = 10;
         bytes[12] = self.code.asc;
         bytes[13] = self.code.ascq;
+        if let Some(segment) = self.segment {
+            // Third and fourth byte of the field (SPC-4, errors while segment descriptors are processed).
+            bytes[10..12].copy_from_slice(&segment.to_be_bytes());
+        }
         if let Some(field) = self.field {
-            bytes[15..18].copy_from_slice(&field.bytes());
+            bytes[15..18].copy_from_slice(&field.bytes(self.segment.is_some()));
         }
         18
     }
@@ -218,9 +247,14 @@ impl Sense {
             bytes[end + 4..end + 12].copy_from_slice(&information.to_be_bytes());
             end += 12;
         }
+        if let Some(segment) = self.segment {
+            bytes[end..end + 2].copy_from_slice(&[0x01, 0x0a]);
+            bytes[end + 6..end + 8].copy_from_slice(&segment.to_be_bytes());
+            end += 12;
+        }
         if let Some(field) = self.field {
             bytes[end..end + 2].copy_from_slice(&[0x02, 0x06]);
-            bytes[end + 4..end + 7].copy_from_slice(&field.bytes());
+            bytes[end + 4..end + 7].copy_from_slice(&field.bytes(self.segment.is_some()));
             end += 8;
         }
         bytes[7] = (end - 8) as u8;
@@ -278,6 +312,39 @@ mod tests {
                 0x72, 5, 0x26, 0, 0, 0, 0, 20, // header
                 0, 10, 0x80, 0, 0, 0, 1, 0, 0, 0, 0, 0, // information
                 2, 6, 0, 0, 0x80, 1, 2, 0, // sense key specific
+            ]
+        );
+    }
+
+    #[test]
+    fn segments_of_a_copy() {
+        let sense = Sense {
+            segment: Some(0x102),
+            field: Some(FieldPointer {
+                in_cdb: false,
+                byte: 20,
+                bit: None,
+            }),
+            ..codes::COPY_ABORTED.into()
+        };
+        assert_eq!(
+            encoded(sense),
+            [
+                0x70, 0, 0xa, 0, 0, 0, 0, 10, 0, 0, 1, 2, 0, 0, 0, 0xa0, 0, 20
+            ]
+        );
+        let sense = Sense {
+            format: SenseFormat::Descriptor,
+            information: Some(1),
+            ..sense
+        };
+        assert_eq!(
+            encoded(sense),
+            [
+                0x72, 0xa, 0, 0, 0, 0, 0, 32, // header
+                0, 10, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 1, // information
+                1, 10, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, // command specific information
+                2, 6, 0, 0, 0xa0, 0, 20, 0, // sense key specific
             ]
         );
     }

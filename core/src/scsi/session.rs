@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::attention::Nexus;
 use super::channel::ScsiChannel;
+use super::copy::CopyNotes;
 use super::lun::Lun;
 use super::port::TargetPort;
-use super::unit::LogicalUnit;
+use super::unit::{LogicalUnit, ResetKind};
 
 /// One initiator port logged in to one target port, with the logical units that it sees.
 ///
@@ -18,6 +19,7 @@ pub struct ScsiSession {
     port: TargetPort,
     nexuses: Mutex<Nexuses>,
     generation: AtomicU64,
+    copies: CopyNotes,
 }
 
 /// Sorted by logical unit number.
@@ -35,6 +37,7 @@ impl ScsiSession {
             port,
             nexuses: Mutex::new(nexuses),
             generation: AtomicU64::new(0),
+            copies: CopyNotes::default(),
         })
     }
 
@@ -53,6 +56,21 @@ impl ScsiSession {
     /// A new session does not start with that: Linux logs a warning for each disk that says so.
     pub fn power_on(&self) {
         self.lock().iter().for_each(|(_, nexus)| nexus.power_on());
+    }
+
+    /// Resets every logical unit that the session sees, as TARGET WARM RESET and TARGET COLD RESET do (RFC 7143 11.5.1).
+    /// Everybody who sees one of them is told. Aborting commands is up to the caller.
+    pub fn reset_all(&self, kind: ResetKind) {
+        let nexuses = self.lock();
+        for (at, (_, nexus)) in nexuses.iter().enumerate() {
+            // A unit may have several numbers.
+            let again = nexuses[..at]
+                .iter()
+                .any(|(_, other)| Arc::ptr_eq(&other.unit, &nexus.unit));
+            if !again {
+                nexus.unit.reset_as(kind);
+            }
+        }
     }
 
     /// Changes the LUN map. Logical units that keep their number keep their state.
@@ -89,6 +107,11 @@ impl ScsiSession {
         told.iter().for_each(|nexus| nexus.luns_changed());
         *nexuses = next;
         self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// What is known of its EXTENDED COPY commands.
+    pub(crate) fn copies(&self) -> &CopyNotes {
+        &self.copies
     }
 
     /// Changes whenever the LUN map does.

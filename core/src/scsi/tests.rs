@@ -3,6 +3,7 @@
 mod blocks;
 mod hostile;
 mod identity;
+mod logs;
 mod modes;
 mod reports;
 mod sessions;

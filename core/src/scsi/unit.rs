@@ -1,9 +1,11 @@
 //! A logical unit: one disk, shared by every session that sees it.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::model::{DiskModel, ModelError};
-use super::sense::SenseFormat;
+use super::sense::{SenseCode, SenseFormat, codes};
+use super::statistics::{Statistics, StatisticsSource};
 
 /// Names a logical unit to whoever created it; pagecast-core only hands it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,9 +18,10 @@ pub struct LogicalUnit {
     model: DiskModel,
     capacity: AtomicU64,
     modes: AtomicU32,
-    resets: AtomicU32,
+    resets: [AtomicU32; ResetKind::COUNT],
     mode_changes: AtomicU32,
     capacity_changes: AtomicU32,
+    statistics: OnceLock<Arc<dyn StatisticsSource>>,
     /// Counts all events that sessions have to hear of, so that one comparison finds that there is none.
     events: AtomicU64,
 }
@@ -32,9 +35,10 @@ impl LogicalUnit {
             capacity: AtomicU64::new(model.capacity),
             modes: AtomicU32::new(Modes::default_of(&model).0),
             model,
-            resets: AtomicU32::new(0),
+            resets: Default::default(),
             mode_changes: AtomicU32::new(0),
             capacity_changes: AtomicU32::new(0),
+            statistics: OnceLock::new(),
             events: AtomicU64::new(0),
         })
     }
@@ -73,6 +77,19 @@ impl LogicalUnit {
         self.modes().has(Modes::WRITE_CACHE)
     }
 
+    /// Says who knows what the disk did, for LOG SENSE. Only the first one counts.
+    pub fn set_statistics(&self, source: Arc<dyn StatisticsSource>) {
+        let _ = self.statistics.set(source);
+    }
+
+    /// What the disk did. Zeros if nobody knows.
+    pub(crate) fn statistics(&self) -> Statistics {
+        self.statistics
+            .get()
+            .map(|source| source.statistics())
+            .unwrap_or_default()
+    }
+
     /// How sense data are encoded.
     pub fn sense_format(&self) -> SenseFormat {
         if self.modes().has(Modes::DESCRIPTOR_SENSE) {
@@ -85,9 +102,14 @@ impl LogicalUnit {
     /// Resets the logical unit (SAM-5 6.3.3): mode parameters return to their defaults and every session is told.
     /// Aborting its commands is up to the caller.
     pub fn reset(&self) {
+        self.reset_as(ResetKind::LogicalUnit);
+    }
+
+    /// The same as a part of something larger, by which initiators are told of it.
+    pub fn reset_as(&self, kind: ResetKind) {
         self.modes
             .store(Modes::default_of(&self.model).0, Ordering::Release);
-        self.count(&self.resets);
+        self.count(&self.resets[kind as usize]);
     }
 
     pub(crate) fn modes(&self) -> Modes {
@@ -109,7 +131,7 @@ impl LogicalUnit {
 
     pub(crate) fn counts(&self) -> EventCounts {
         EventCounts {
-            resets: self.resets.load(Ordering::Acquire),
+            resets: ResetKind::ALL.map(|kind| self.resets[kind as usize].load(Ordering::Acquire)),
             mode_changes: self.mode_changes.load(Ordering::Acquire),
             capacity_changes: self.capacity_changes.load(Ordering::Acquire),
         }
@@ -122,10 +144,37 @@ impl LogicalUnit {
     }
 }
 
+/// What reset a logical unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetKind {
+    /// As if the target had been switched off and on: TARGET COLD RESET of iSCSI (RFC 7143 11.5.1).
+    TargetCold,
+    /// TARGET WARM RESET of iSCSI (RFC 7143 11.5.1).
+    TargetWarm,
+    /// LOGICAL UNIT RESET (SAM-5 7.7).
+    LogicalUnit,
+}
+
+impl ResetKind {
+    pub(crate) const COUNT: usize = 3;
+    /// What initiators have to be told first goes first (SAM-5 5.14).
+    pub(crate) const ALL: [Self; Self::COUNT] =
+        [Self::TargetCold, Self::TargetWarm, Self::LogicalUnit];
+
+    pub(crate) fn code(self) -> SenseCode {
+        match self {
+            Self::TargetCold => codes::POWER_ON_OCCURRED,
+            Self::TargetWarm => codes::TARGET_RESET_OCCURRED,
+            Self::LogicalUnit => codes::UNIT_RESET_OCCURRED,
+        }
+    }
+}
+
 /// How often what happened to a logical unit. Counters wrap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EventCounts {
-    pub(crate) resets: u32,
+    /// By [`ResetKind`].
+    pub(crate) resets: [u32; ResetKind::COUNT],
     pub(crate) mode_changes: u32,
     pub(crate) capacity_changes: u32,
 }

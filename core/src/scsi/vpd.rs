@@ -1,6 +1,9 @@
 //! Vital product data pages (SPC-4 7.8, SBC-3 vital product data parameters).
 
+mod third_party_copy;
+
 use super::model::Limits;
+use super::opcodes::{self, EXTENDED_COPY};
 use super::port::{PortName, TargetPort};
 use super::unit::LogicalUnit;
 
@@ -11,12 +14,16 @@ const PAGES: &[(u8, Build)] = &[
     (SUPPORTED_PAGES, supported_pages),
     (0x80, serial_number),
     (0x83, device_identification),
+    (0x86, extended_inquiry),
+    (0x87, mode_page_policy),
+    (THIRD_PARTY_COPY, third_party_copy::page),
     (0xb0, block_limits),
     (0xb1, block_device_characteristics),
     (PROVISIONING, provisioning),
 ];
 
 const SUPPORTED_PAGES: u8 = 0x00;
+const THIRD_PARTY_COPY: u8 = 0x8f;
 const PROVISIONING: u8 = 0xb2;
 
 /// The page, header included, if there is one of that code.
@@ -31,10 +38,12 @@ pub(crate) fn page(code: u8, unit: &LogicalUnit, port: &TargetPort) -> Option<Ve
 }
 
 fn available(unit: &LogicalUnit) -> impl Iterator<Item = &'static (u8, Build)> {
-    let thin = unit.model().provisioning.is_some();
-    PAGES
-        .iter()
-        .filter(move |(code, _)| *code != PROVISIONING || thin)
+    let model = unit.model();
+    PAGES.iter().filter(move |(code, _)| match *code {
+        PROVISIONING => model.provisioning.is_some(),
+        THIRD_PARTY_COPY => opcodes::has(EXTENDED_COPY, model),
+        _ => true,
+    })
 }
 
 fn supported_pages(unit: &LogicalUnit, _: &TargetPort) -> Vec<u8> {
@@ -109,6 +118,23 @@ fn padded(name: String) -> Vec<u8> {
     bytes.truncate(251);
     bytes.resize((bytes.len() + 1).next_multiple_of(4), 0);
     bytes
+}
+
+/// Extended INQUIRY data (SPC-4).
+fn extended_inquiry(_: &LogicalUnit, _: &TargetPort) -> Vec<u8> {
+    let mut page = vec![0; 0x3c];
+    // HEADSUP, ORDSUP, SIMPSUP; no protection information, no groups, no priorities.
+    page[1] = 0x07;
+    // V_SUP: MODE SELECT can switch a volatile cache on.
+    page[2] = 0x01;
+    // LUICLR: REPORT LUNS answers "REPORTED LUNS DATA HAS CHANGED" at all logical units.
+    page[3] = 0x01;
+    page
+}
+
+/// Mode page policy (SPC-4): all initiators share all pages and subpages.
+fn mode_page_policy(_: &LogicalUnit, _: &TargetPort) -> Vec<u8> {
+    vec![0x3f, 0xff, 0x00, 0]
 }
 
 /// Block limits (SBC-3).

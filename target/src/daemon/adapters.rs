@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use pagecast_rdma::fabric::{Adapter, AdapterEvent, CompletionQueue, FabricError};
 
-use super::buffers::BufferStock;
+use super::buffers::{BufferStock, Layout};
 use super::{Control, StartError, devices, layout};
 use crate::config::Settings;
 use crate::device::MAX_ADAPTERS;
@@ -56,7 +56,13 @@ impl Control {
         };
         let settings = &self.shared.settings;
         let staging = staging_share(settings);
-        let layout = layout(settings);
+        // Byte streams have buffers of their own, and no windows.
+        let local = adapter.capabilities().max_work_requests == 0;
+        let layout = if local {
+            Layout::NONE
+        } else {
+            layout(settings)
+        };
         let memory_error = |bytes: usize, source: FabricError| StartError::Memory {
             adapter: adapter.name().to_owned(),
             bytes,
@@ -79,11 +85,13 @@ impl Control {
                 .mail
                 .send(ShardMessage::Port(number, Some(Box::new(share))));
         }
-        for device in self.shared.devices.iter() {
-            device.attach(&adapter);
+        if !local {
+            for device in self.shared.devices.iter() {
+                device.attach(&adapter);
+            }
+            tracing::info!(adapter = adapter.name(), "adapter in service");
+            self.shared.adapters().push(Arc::clone(&adapter));
         }
-        tracing::info!(adapter = adapter.name(), "adapter in service");
-        self.shared.adapters().push(Arc::clone(&adapter));
         self.ports[number] = Some(AdapterPort {
             adapter,
             stock,
@@ -167,10 +175,10 @@ impl Control {
             .connections
             .iter()
             .filter(|(_, entry)| entry.port == number)
-            .map(|(&connection, _)| connection)
+            .map(|(&key, _)| key)
             .collect();
-        for connection in lost {
-            self.lost(connection, CloseReason::AdapterRemoved);
+        for key in lost {
+            self.end(key, CloseReason::AdapterRemoved);
         }
     }
 

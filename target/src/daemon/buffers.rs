@@ -27,6 +27,14 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// Next to nothing, for connections that have buffers of their own.
+    pub const NONE: Self = Self {
+        receive_size: 1,
+        receives: 1,
+        send_size: 1,
+        sends: 1,
+    };
+
     fn allocate(&self, adapter: &dyn Adapter) -> Result<MessageBuffers, FabricError> {
         Ok(MessageBuffers {
             receive: Slots::allocate(adapter, self.receive_size, self.receives)?,

@@ -28,6 +28,7 @@ const PERIOD: Duration = Duration::from_secs(15);
 const SIGNALS: u64 = u64::MAX;
 const MAIL: u64 = u64::MAX - 1;
 const MANAGER: u64 = u64::MAX - 2;
+const TCP: u64 = u64::MAX - 3;
 
 impl Daemon {
     /// Gives every part its thread, calls `ready`, and serves until SIGTERM or SIGINT.
@@ -125,6 +126,9 @@ fn serve(control: &mut Control, signals: &UnixStream, stopping: &dyn Fn()) -> io
     watch(&set, signals, SIGNALS)?;
     watch(&set, control.inbox.event_fd(), MAIL)?;
     watch(&set, control.manager.event_fd(), MANAGER)?;
+    for portal in &control.tcp_portals {
+        watch(&set, portal.event_fd(), TCP)?;
+    }
     let mut watched: [Option<Arc<dyn Adapter>>; MAX_ADAPTERS] = Default::default();
     let mut next_scan = Instant::now() + SCAN;
     let mut next_period = Instant::now() + PERIOD;

@@ -9,6 +9,7 @@ use pagecast_core::scsi::LogicalUnit;
 use crate::config::{Config, TargetConfig};
 use crate::device::Device;
 use crate::identity::{MachineId, TargetIdentity};
+use crate::iscsi::directory::Credentials;
 use crate::srp::names::PortId;
 
 /// A target.
@@ -33,6 +34,8 @@ pub struct Group {
     pub patterns: Vec<Pattern>,
     /// What they see.
     pub luns: BTreeMap<u32, Arc<LogicalUnit>>,
+    /// What iSCSI initiators have to prove.
+    pub credentials: Option<Arc<Credentials>>,
 }
 
 impl Target {
@@ -59,6 +62,8 @@ pub fn of(config: &Config, machine: &MachineId, devices: &[Arc<Device>]) -> Vec<
                 .iter()
                 .map(|group| Group {
                     name: group.name.to_string(),
+                    credentials: (target.chap_of(group))
+                        .map(|chap| Arc::new(Credentials::from(chap))),
                     patterns: group.initiators.iter().map(Pattern::new).collect(),
                     // The configuration was checked: every name is a device's.
                     luns: group

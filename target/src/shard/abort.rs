@@ -3,16 +3,15 @@
 use pagecast_core::scsi::UnitId;
 
 use super::Shard;
-use super::manage::{AbortRequest, AbortScope, AbortTicket};
+use super::manage::{AbortRequest, AbortScope, AbortTicket, ManagementFunction, ManagementRequest};
 use super::messages::ShardMessage;
-use super::task::{Ending, ManagementStatus, Phase, TaskId};
+use super::task::{Ending, Link, ManagementStatus, Phase, TaskId};
 use crate::device::Counters;
 use crate::session::SessionId;
-use crate::srp::iu::{TaskManagement, TaskManagementFunction};
 
 impl Shard {
     /// Starts a task management function. Its response is sent when all that it aborts is gone.
-    pub(super) fn manage(&mut self, id: TaskId, request: &TaskManagement) {
+    pub(super) fn manage(&mut self, id: TaskId, request: &ManagementRequest) {
         let slot = usize::from(self.tasks.get(id).connection);
         let Some(Some(connection)) = self.connections.get_mut(slot) else {
             return;
@@ -22,28 +21,30 @@ impl Shard {
         let device = unit.map(|unit| connection.scsi.unit(unit).id());
         tracing::info!(initiator = %connection.session.initiator, function = ?request.function, "task management");
         match (request.function, device) {
-            (TaskManagementFunction::AbortTask, _) => self.abort_task(id, slot, request.task.0),
-            (TaskManagementFunction::AbortTaskSet, Some(device)) => {
-                self.abort_everywhere(id, device, Some(session));
+            (ManagementFunction::AbortTask(tag), _) => self.abort_task(id, slot, tag),
+            (ManagementFunction::AbortTaskSet, Some(device)) => {
+                self.abort_everywhere(id, &[device], Some(session));
             }
-            (TaskManagementFunction::ClearTaskSet, Some(device)) => {
-                self.abort_everywhere(id, device, None);
+            (ManagementFunction::ClearTaskSet, Some(device)) => {
+                self.abort_everywhere(id, &[device], None);
             }
-            (TaskManagementFunction::LunReset, Some(device)) => {
+            (ManagementFunction::LogicalUnitReset, Some(device)) => {
                 if let (Some(unit), Some(Some(connection))) = (unit, self.connections.get(slot)) {
                     connection.scsi.unit(unit).reset();
                 }
-                self.abort_everywhere(id, device, None);
+                self.abort_everywhere(id, &[device], None);
             }
-            (TaskManagementFunction::ClearAca | TaskManagementFunction::Unknown(_), _) => {
+            (ManagementFunction::TargetReset, _) => {
+                let units = connection.scsi.reset_all();
+                self.abort_everywhere(id, &units, None);
+            }
+            (ManagementFunction::NotSupported, _) => {
                 self.end_management(id, ManagementStatus::NotSupported);
             }
-            // No such logical unit.
-            (_, None) => self.end_management(id, ManagementStatus::Failed),
+            (_, None) => self.end_management(id, ManagementStatus::NoUnit),
         }
     }
 
-    /// ABORT TASK. A command that is not there has ended already, which is what the function wants (SAM-5 7.2).
     fn abort_task(&mut self, id: TaskId, slot: usize, tag: u64) {
         let Some(Some(connection)) = self.connections.get(slot) else {
             return;
@@ -53,7 +54,7 @@ impl Shard {
             task.tag == tag && task.counted
         });
         let Some(victim) = victim else {
-            return self.end_management(id, ManagementStatus::Complete);
+            return self.end_management(id, ManagementStatus::NoTask);
         };
         self.tasks.get(id).phase = Phase::Aborts;
         let ticket = AbortTicket::new(id, self.address.clone());
@@ -61,14 +62,18 @@ impl Shard {
         self.abort(victim);
     }
 
-    fn abort_everywhere(&mut self, id: TaskId, unit: UnitId, session: Option<SessionId>) {
+    fn abort_everywhere(&mut self, id: TaskId, units: &[UnitId], session: Option<SessionId>) {
         self.tasks.get(id).phase = Phase::Aborts;
-        let request = AbortRequest {
-            scope: AbortScope { unit, session },
-            ticket: AbortTicket::new(id, self.address.clone()),
-        };
-        for peer in &self.peers {
-            peer.send(ShardMessage::Abort(request.clone()));
+        // Gone, and with that the function done, when nobody holds it any more; at once if there is nothing to abort.
+        let ticket = AbortTicket::new(id, self.address.clone());
+        for &unit in units {
+            let request = AbortRequest {
+                scope: AbortScope { unit, session },
+                ticket: ticket.clone(),
+            };
+            for peer in &self.peers {
+                peer.send(ShardMessage::Abort(request.clone()));
+            }
         }
     }
 
@@ -126,7 +131,7 @@ impl Shard {
         let task = self.tasks.get(id);
         task.aborted = true;
         let idle = match task.phase {
-            Phase::Staging(_) | Phase::Room => true,
+            Phase::Staging(_) | Phase::Room | Phase::Lock | Phase::Ordered => true,
             Phase::Fetching => task.fetching == 0,
             Phase::Free
             | Phase::Running
@@ -142,6 +147,16 @@ impl Shard {
             if let Some(Some(connection)) = self.connections.get_mut(slot) {
                 connection.fetch_queue.retain(|&other| other != id);
             }
+        }
+        if task.phase == Phase::Lock {
+            return self.give_up_lock(id);
+        }
+        if task.phase == Phase::Ordered {
+            let slot = usize::from(task.connection);
+            if let Some(Some(connection)) = self.connections.get_mut(slot) {
+                connection.order.forget(id);
+            }
+            return self.retire(id);
         }
         if let (Phase::Staging(_), Some(port)) = (task.phase, self.port_of(id)) {
             // Its place in the queue must not go to whoever gets its number next.
@@ -174,7 +189,7 @@ impl Shard {
         if failed {
             self.close(slot, super::messages::CloseReason::TransportError);
         } else {
-            self.request_credit(slot);
+            self.pump_control(slot);
         }
     }
 
@@ -190,13 +205,20 @@ impl Shard {
             let began = task.started.unwrap_or(self.clock);
             counters.note_time(self.clock.saturating_sub(began) / 1000);
         }
-        let counted = task.counted;
+        let (counted, ordered) = (task.counted, task.ordered);
+        let tcp = task.link == Link::Tcp;
         let queued = task.phase != Phase::Response;
         if let Some(Some(connection)) = self.connections.get_mut(slot) {
             if counted {
                 connection.session.command_ended();
             }
+            if connection.order.is_active() && connection.order.ended(ordered) {
+                self.reordered.push(slot as u16);
+            }
             connection.remove_task(id, queued);
+        }
+        if tcp {
+            self.tcp_forget(slot, id);
         }
         self.tasks.release(id);
     }

@@ -12,7 +12,7 @@ use crate::staging::CHUNK;
 impl Shard {
     pub(super) fn pattern_fetched(&mut self, id: TaskId) {
         let task = self.tasks.get(id);
-        let Work::WriteSame { block, unmap, .. } = task.work else {
+        let Work::WriteSame { block, .. } = task.work else {
             return;
         };
         let pattern = self.data_out_bytes(id, u64::from(block));
@@ -26,7 +26,6 @@ impl Shard {
             self.release_chunks(id);
             return self.revoke_next(id);
         }
-        let _ = unmap;
         task.pattern = pattern;
         self.release_chunks(id);
         self.stage(id, CHUNK, Stage::Pattern);
@@ -75,14 +74,12 @@ impl Shard {
                 rest -= length;
             }
         }
-        self.submit(
-            id,
-            Operation::Write {
-                offset,
-                buffers,
-                durable,
-            },
-        );
+        let operation = Operation::Write {
+            offset,
+            buffers,
+            durable,
+        };
+        self.submit_shared(id, operation);
     }
 
     /// Gets windows out of the way of the next range that will be discarded or zeroed.
@@ -156,6 +153,6 @@ impl Shard {
             },
             _ => return,
         };
-        self.submit(id, operation);
+        self.submit_shared(id, operation);
     }
 }

@@ -10,9 +10,9 @@ use pagecast_rdma::fabric::{Completion, CompletionStatus};
 use super::Shard;
 use super::connection::{Connection, FLUSH_TIMEOUT_SECONDS};
 use super::messages::{CloseReason, ControlMessage};
+use super::protocol::Then;
 use super::task::Phase;
 use super::work_id::Kind;
-use crate::srp::response::LogoutReason;
 
 /// How long a peer may take to establish what was accepted.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -43,9 +43,8 @@ impl Shard {
         {
             tracing::debug!(%error, "cannot move a queue pair to the error state");
         }
-        let (id, tasks) = (connection.id, connection.tasks.clone());
-        self.control
-            .send(ControlMessage::Disconnect { connection: id });
+        let (key, tasks) = (connection.key, connection.tasks.clone());
+        self.control.send(ControlMessage::Disconnect { key });
         for id in tasks {
             self.abort(id);
         }
@@ -75,7 +74,6 @@ impl Shard {
             buffers.receive.take_all_back();
             buffers.send.take_all_back();
             self.control.send(ControlMessage::Closed {
-                connection: connection.id,
                 key: connection.key,
                 buffers,
             });
@@ -93,8 +91,9 @@ impl Shard {
         self.close(slot, CloseReason::TransportError);
     }
 
-    /// Tells the initiator that it is logged out, and closes the connection once that has left. Nothing more is taken.
-    pub(super) fn log_out(&mut self, slot: usize, reason: LogoutReason, close: CloseReason) {
+    /// Tells the initiator that it is logged out, if its protocol has a word for that, and closes the connection once that has
+    /// left. Nothing more is taken.
+    pub(super) fn take_leave(&mut self, slot: usize, close: CloseReason) {
         let chain = &mut self.chain;
         let Some(Some(connection)) = self.connections.get_mut(slot) else {
             return;
@@ -102,7 +101,7 @@ impl Shard {
         if !connection.is_open() {
             return;
         }
-        let sent = connection.send_control(chain, |channel, out| channel.logout(reason, out));
+        let sent = connection.send_control(chain, |protocol, out| protocol.farewell(out));
         if matches!(sent, Ok(true)) {
             connection.leaving = Some((close, self.now));
         } else {
@@ -111,20 +110,46 @@ impl Shard {
         }
     }
 
-    /// Gives credits to an initiator that would otherwise wait for them in vain.
-    pub(super) fn request_credit(&mut self, slot: usize) {
-        let chain = &mut self.chain;
-        let Some(Some(connection)) = self.connections.get_mut(slot) else {
-            return;
-        };
-        if !connection.is_open() || !connection.protocol.credits.credit_request_due() {
-            return;
+    /// Sends what belongs to no task: credits for an initiator that would otherwise wait for them in vain, answers to logins and
+    /// pings.
+    #[inline]
+    pub(super) fn pump_control(&mut self, slot: usize) {
+        if let Some(Some(connection)) = self.connections.get(slot)
+            && connection.protocol.has_control()
+        {
+            if connection.stream.is_some() {
+                self.tcp_control(slot);
+            } else {
+                self.send_controls(slot);
+            }
         }
-        let sent = connection.send_control(chain, |channel, out| {
-            channel.credit_request(out).unwrap_or(0)
-        });
-        if sent.is_err() {
-            self.close(slot, CloseReason::TransportError);
+    }
+
+    #[cold]
+    fn send_controls(&mut self, slot: usize) {
+        loop {
+            let chain = &mut self.chain;
+            let Some(Some(connection)) = self.connections.get_mut(slot) else {
+                return;
+            };
+            if !connection.is_open() || !connection.protocol.has_control() {
+                return;
+            }
+            let mut then = Then::GoOn;
+            let sent = connection.send_control(chain, |protocol, out| {
+                let (length, after) = protocol.control(out);
+                then = after;
+                length
+            });
+            match sent {
+                Ok(true) if then == Then::Close => {
+                    connection.leaving = Some((CloseReason::Logout, self.now));
+                    return;
+                }
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(_) => return self.close(slot, CloseReason::TransportError),
+            }
         }
     }
 
@@ -175,7 +200,7 @@ impl Shard {
                 continue;
             };
             if late || connection.tasks.is_empty() {
-                self.log_out(slot, LogoutReason::Unspecified, CloseReason::Shutdown);
+                self.take_leave(slot, CloseReason::Shutdown);
             }
         }
         let empty = self.connections.iter().all(Option::is_none);

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use pagecast_core::scsi::ScsiChannel;
-use pagecast_rdma::fabric::{Chain, ConnectionId, Operation, PostError, QueuePair};
+use pagecast_rdma::fabric::{Chain, Operation, PostError, QueuePair};
 use pagecast_rdma::slots::Slots;
 use pagecast_rdma::windows::WindowCache;
 
 use super::messages::{CloseReason, ConnectionKey};
-use super::srp::Channel;
+use super::order::Order;
+use super::protocol::Protocol;
+use super::stream::Stream;
 use super::task::TaskId;
 use super::work_id::{self, Kind};
 use crate::session::Session;
@@ -24,12 +26,12 @@ pub struct Connection {
     // Dropped before the slots: once the queue pair is destroyed, the adapter no longer touches their memory.
     /// The queue pair; `None` once it is destroyed.
     pub queue_pair: Option<Box<dyn QueuePair>>,
-    /// Where messages arrive, and where responses are built.
+    /// Where messages arrive, and where responses are built. A byte stream has its own.
     pub buffers: MessageBuffers,
+    /// The socket, if there is no queue pair.
+    pub stream: Option<Box<Stream>>,
     /// Its place.
     pub key: ConnectionKey,
-    /// The connection manager's name for it.
-    pub id: ConnectionId,
     /// Number of its adapter.
     pub port: usize,
     /// The windows on its adapter of each device, by device index; none where there can be none.
@@ -39,7 +41,7 @@ pub struct Connection {
     /// Its view of the session's logical units.
     pub scsi: ScsiChannel,
     /// The protocol's state.
-    pub protocol: Channel,
+    pub protocol: Protocol,
     /// When the shard took it over.
     pub adopted: Option<Instant>,
     /// Whether `Established` was seen.
@@ -70,6 +72,8 @@ pub struct Connection {
     pub fetch_queue: VecDeque<TaskId>,
     /// Tasks that wait for room in the send queue, oldest first.
     pub room_queue: VecDeque<TaskId>,
+    /// What ORDERED commands keep waiting.
+    pub order: Order,
     /// Every task of the connection.
     pub tasks: Vec<TaskId>,
 }
@@ -91,6 +95,46 @@ impl MessageBuffers {
 }
 
 impl Connection {
+    /// A connection without a queue pair.
+    pub fn new(
+        key: ConnectionKey,
+        port: usize,
+        session: Arc<Session>,
+        protocol: Protocol,
+        buffers: MessageBuffers,
+        caches: Box<[Option<Arc<WindowCache>>]>,
+    ) -> Self {
+        let tasks = buffers.receive.count();
+        Self {
+            queue_pair: None,
+            free_sends: (0..buffers.send.count() as u32).rev().collect(),
+            buffers,
+            stream: None,
+            key,
+            port,
+            caches,
+            scsi: session.scsi.channel(),
+            session,
+            protocol,
+            adopted: None,
+            established: false,
+            announced: false,
+            stalled: None,
+            leaving: None,
+            closing: None,
+            room: 0,
+            depth: 0,
+            max_sge: 0,
+            reads_free: 0,
+            signaled: 0,
+            receives: 0,
+            fetch_queue: VecDeque::with_capacity(tasks),
+            room_queue: VecDeque::with_capacity(tasks),
+            order: Order::default(),
+            tasks: Vec::with_capacity(tasks),
+        }
+    }
+
     /// Posts a receive on a slot.
     pub fn post_receive(&mut self, slot: u32) -> Result<(), PostError> {
         let Some(queue_pair) = &mut self.queue_pair else {
@@ -131,11 +175,11 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends a message that belongs to no task, if there is room for it now.
+    /// Sends a message that belongs to no task, if there is one and room for it now.
     pub fn send_control(
         &mut self,
         chain: &mut Chain,
-        build: impl FnOnce(&mut Channel, &mut [u8]) -> usize,
+        build: impl FnOnce(&mut Protocol, &mut [u8]) -> usize,
     ) -> Result<bool, PostError> {
         if self.room == 0 || self.closing.is_some() {
             return Ok(false);
@@ -147,6 +191,10 @@ impl Connection {
             &mut self.protocol,
             self.buffers.send.bytes_mut(slot as usize),
         );
+        if length == 0 {
+            self.free_sends.push(slot);
+            return Ok(false);
+        }
         let Some(sge) = self.buffers.send.lend(slot as usize, length) else {
             return Err(PostError::Invalid("the send slot is in use"));
         };

@@ -8,6 +8,32 @@ use super::messages::{Mailer, ShardMessage};
 use super::task::TaskId;
 use crate::session::SessionId;
 
+/// A task management request (SAM-5 7), in the protocol-neutral form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ManagementRequest {
+    /// The LUN field.
+    pub lun: [u8; 8],
+    /// What is to be done.
+    pub function: ManagementFunction,
+}
+
+/// A task management function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ManagementFunction {
+    /// ABORT TASK, for the command with this tag.
+    AbortTask(u64),
+    /// ABORT TASK SET
+    AbortTaskSet,
+    /// CLEAR TASK SET
+    ClearTaskSet,
+    /// LOGICAL UNIT RESET
+    LogicalUnitReset,
+    /// iSCSI's TARGET WARM RESET and TARGET COLD RESET: every logical unit that the initiator sees.
+    TargetReset,
+    /// One that this target has not.
+    NotSupported,
+}
+
 /// Which tasks to abort.
 #[derive(Clone, Copy, Debug)]
 pub struct AbortScope {

@@ -106,11 +106,38 @@ impl Shard {
     }
 
     pub(super) fn data_out_bytes(&mut self, id: TaskId, bytes: u64) -> Vec<u8> {
-        let mut buffers = self.data_out(id, bytes);
+        let buffers = self.data_out(id, bytes);
         let data = concat(&buffers);
-        buffers.clear();
-        self.spare_buffers.push(buffers);
+        self.recycle(buffers);
         data
+    }
+
+    /// Keeps a list's room for the next one.
+    pub(super) fn recycle(&mut self, mut buffers: Vec<Slice>) {
+        buffers.clear();
+        if self.spare_buffers.len() < 256 {
+            self.spare_buffers.push(buffers);
+        }
+    }
+
+    /// Copies what came unasked to the start of the staged memory of `bytes` bytes; the cursor goes on behind it. Descriptors
+    /// of the initiator's memory begin there already (RFC 7145 section 7.3.1).
+    pub(super) fn place_unsolicited(&mut self, id: TaskId, bytes: u64) {
+        let data = std::mem::take(&mut self.tasks.get(id).unsolicited);
+        let mut rest = &data[..data.len().min(bytes as usize)];
+        let placed = rest.len() as u64;
+        let mut slices = self.staged_slices(id, placed, 0);
+        for slice in slices.drain(..) {
+            let (now, later) = rest.split_at(slice.len().min(rest.len()));
+            // Staging memory is ours and writable.
+            let _ = slice.write(0, now);
+            rest = later;
+        }
+        self.spare_buffers.push(slices);
+        let task = self.tasks.get(id);
+        task.unsolicited = data;
+        task.cursor.left = bytes - placed;
+        task.cursor.local = ((placed as usize) / CHUNK, (placed as usize % CHUNK) as u32);
     }
 
     pub(super) fn copy_reply(&mut self, id: TaskId) {

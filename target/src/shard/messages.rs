@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use pagecast_rdma::fabric::ConnectionId;
 use pagecast_rdma::windows::RevokedRange;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,6 +11,9 @@ use super::connection::{Connection, MessageBuffers};
 use super::manage::AbortRequest;
 use super::port::Port;
 use super::task::TaskId;
+use crate::device::range_locks::Ticket;
+use crate::iscsi::login::{LoginStatus, LoginSummary};
+use crate::session::Session;
 
 /// To a shard.
 #[derive(Debug)]
@@ -22,10 +24,14 @@ pub enum ShardMessage {
     Adopt(Box<Connection>),
     /// The connection in this slot is established.
     Established(ConnectionKey),
+    /// What became of a login over this connection.
+    Admitted(ConnectionKey, Result<Admission, LoginStatus>),
     /// The connection is gone or must go.
     Close(ConnectionKey, CloseReason),
     /// Windows are out of a task's way.
     Revoked(TaskId, Option<RevokedRange>),
+    /// A task has the range that it waits for.
+    Locked(TaskId, Ticket),
     /// Abort what matches; the ticket goes when all of it is gone.
     Abort(AbortRequest),
     /// All that a task management function waited for is gone.
@@ -36,13 +42,20 @@ pub enum ShardMessage {
     Stop,
 }
 
+/// A login that was granted.
+#[derive(Debug)]
+pub struct Admission {
+    /// The session that the connection belongs to from now on.
+    pub session: Arc<Session>,
+    /// Target session identifying handle.
+    pub tsih: u16,
+}
+
 /// To the control thread.
 #[derive(Debug)]
 pub enum ControlMessage {
     /// A shard is done with a connection: nothing of it is left here.
     Closed {
-        /// The connection manager's name for it.
-        connection: ConnectionId,
         /// The slot that is free again.
         key: ConnectionKey,
         /// Its message buffers, for the next one.
@@ -50,13 +63,20 @@ pub enum ControlMessage {
     },
     /// Please disconnect: the shard found a reason to.
     Disconnect {
-        /// The connection manager's name for it.
-        connection: ConnectionId,
+        /// Which.
+        key: ConnectionKey,
     },
     /// A message came before the connection manager said `Established`.
     Early {
-        /// The connection manager's name for it.
-        connection: ConnectionId,
+        /// Which.
+        key: ConnectionKey,
+    },
+    /// An initiator has agreed with a shard about everything but whether it may come in. Ends in [`ShardMessage::Admitted`].
+    Login {
+        /// The connection.
+        key: ConnectionKey,
+        /// Who it is and where it wants to go.
+        summary: Box<LoginSummary>,
     },
     /// Message buffers that were registered in the background.
     Buffers {

@@ -4,14 +4,59 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use pagecast_core::block::{BlockFault, BlockOp, Compare, Transfer};
-use pagecast_core::scsi::{BlockCommand, Plan, Status};
+use pagecast_core::scsi::{BlockCommand, Plan, ScsiChannel, Status, TaskAttribute};
 
 use super::Shard;
+use super::manage::ManagementRequest;
 use super::messages::{CloseReason, ControlMessage};
-use super::srp::{Received, refusal_ending};
-use super::task::{Ending, TaskId, Work};
+use super::protocol::{Protocol, Received, invalid_field};
+use super::rarer::rarer_work;
+use super::task::{Ending, Task, TaskId, Work};
 use crate::device::Counters;
-use crate::srp::iu::Refusal;
+use crate::iscsi::login::LoginSummary;
+
+/// What a message leads to; nothing of it is borrowed from the message any more.
+#[derive(Debug)]
+pub(super) enum Next {
+    Follow(Plan, TaskAttribute),
+    Refuse(Ending),
+    Manage(ManagementRequest),
+    Nothing,
+    Login(Box<LoginSummary>),
+    Logout,
+    Violation(String),
+}
+
+/// Plans what was received.
+#[inline]
+pub(super) fn decide(
+    received: Received<'_>,
+    scsi: &mut ScsiChannel,
+    task: &mut Task,
+    draining: bool,
+) -> Next {
+    match received {
+        // Initiators try again elsewhere, or here when we are back.
+        Received::Command(_) if draining => {
+            Next::Follow(Plan::Respond(Status::Busy.into()), TaskAttribute::Simple)
+        }
+        Received::Command(command) => {
+            let plan = scsi.plan(&command);
+            let unit = match &plan {
+                Plan::Block(block) => Some(block.unit),
+                Plan::Respond(_) | Plan::Parameters { .. } => scsi.unit_at(command.lun),
+            };
+            task.unit = unit.map(|unit| scsi.unit(unit).id());
+            Next::Follow(plan, command.attribute)
+        }
+        Received::Refused(ending) => Next::Refuse(ending),
+        Received::Management(request) => Next::Manage(request),
+        Received::Consumed => Next::Nothing,
+        Received::Login(summary) => Next::Login(summary),
+        Received::Logout => Next::Logout,
+        Received::Violation(why) => Next::Violation(why),
+    }
+}
 
 impl Shard {
     /// A receive completed.
@@ -26,8 +71,8 @@ impl Shard {
         }
         if !connection.established && !connection.announced {
             connection.announced = true;
-            let connection = connection.id;
-            self.control.send(ControlMessage::Early { connection });
+            let key = connection.key;
+            self.control.send(ControlMessage::Early { key });
         }
         self.message(slot, receive, bytes);
     }
@@ -45,55 +90,89 @@ impl Shard {
             .buffers
             .receive
             .bytes(receive as usize, bytes as usize);
-        let received = connection.protocol.receive(message, task);
-        let plan = match received {
-            // Initiators try again elsewhere, or here when we are back.
-            Received::Command(_) if draining => Plan::Respond(Status::Busy.into()),
-            Received::Command(command) => {
-                let plan = connection.scsi.plan(&command);
-                let unit = match &plan {
-                    Plan::Block(block) => Some(block.unit),
-                    Plan::Respond(_) | Plan::Parameters { .. } => {
-                        connection.scsi.unit_at(command.lun)
-                    }
-                };
-                task.unit = unit.map(|unit| connection.scsi.unit(unit).id());
-                plan
-            }
-            Received::Refused(refusal) => {
-                task.receive_slot = Some(receive);
-                self.enlist(id);
-                return self.refuse(id, refusal);
-            }
-            Received::Management(request) => {
-                task.receive_slot = Some(receive);
-                task.work = Work::Management;
-                self.enlist(id);
-                return self.manage(id, &request);
-            }
-            Received::Consumed => {
-                self.tasks.release(id);
-                if connection.post_receive(receive).is_err() {
-                    return self.close(slot, CloseReason::TransportError);
-                }
-                return self.request_credit(slot);
-            }
-            Received::Logout => {
-                self.tasks.release(id);
-                return self.close(slot, CloseReason::Logout);
-            }
-            Received::Violation(reason, why) => {
-                self.tasks.release(id);
-                tracing::warn!(initiator = %connection.session.initiator, %why, "protocol violation");
-                return self.log_out(slot, reason, CloseReason::Violation);
-            }
+        let received = match &mut connection.protocol {
+            Protocol::Srp(channel) => channel.receive(message, task),
+            Protocol::Iscsi(channel) => channel.receive_iser(message, task, self.clock),
         };
-        task.receive_slot = Some(receive);
-        connection.session.command_started();
+        let next = decide(received, &mut connection.scsi, task, draining);
+        match next {
+            Next::Follow(plan, attribute) => {
+                task.receive_slot = Some(receive);
+                self.admit(slot, id, plan, attribute);
+            }
+            next => self.proceed(slot, id, Some(receive), next),
+        }
+    }
+
+    /// A command has arrived, and this is what it needs.
+    fn admit(&mut self, slot: usize, id: TaskId, plan: Plan, attribute: TaskAttribute) {
+        let task = self.tasks.get(id);
         task.counted = true;
         task.started = Some(self.clock);
-        self.enlist(id);
+        let Some(Some(connection)) = self.connections.get_mut(slot) else {
+            return;
+        };
+        connection.session.command_started();
+        connection.tasks.push(id);
+        if attribute != TaskAttribute::Simple || connection.order.is_active() {
+            return self.enter(id, attribute, plan);
+        }
         self.follow(id, plan);
+    }
+
+    /// Whatever a message leads to.
+    pub(super) fn proceed(&mut self, slot: usize, id: TaskId, receive: Option<u32>, next: Next) {
+        match next {
+            Next::Follow(plan, attribute) => {
+                self.tasks.get(id).receive_slot = receive;
+                self.admit(slot, id, plan, attribute);
+            }
+            Next::Refuse(ending) => {
+                self.tasks.get(id).receive_slot = receive;
+                self.enlist(id);
+                self.refuse(id, ending);
+            }
+            Next::Manage(request) => {
+                let task = self.tasks.get(id);
+                task.receive_slot = receive;
+                task.work = Work::Management;
+                self.enlist(id);
+                self.manage(id, &request);
+            }
+            Next::Nothing => {
+                self.tasks.release(id);
+                self.consumed(slot, receive);
+            }
+            Next::Login(summary) => {
+                self.tasks.release(id);
+                self.consumed(slot, receive);
+                if let Some(Some(connection)) = self.connections.get(slot) {
+                    let key = connection.key;
+                    self.control.send(ControlMessage::Login { key, summary });
+                }
+            }
+            Next::Logout => {
+                self.tasks.release(id);
+                self.close(slot, CloseReason::Logout);
+            }
+            Next::Violation(why) => {
+                self.tasks.release(id);
+                if let Some(Some(connection)) = self.connections.get(slot) {
+                    tracing::warn!(initiator = %connection.session.initiator, peer = %connection.session.peer, %why, "protocol violation");
+                }
+                self.take_leave(slot, CloseReason::Violation);
+            }
+        }
+    }
+
+    /// A message needs no answer of its own: its buffer can be used again.
+    fn consumed(&mut self, slot: usize, receive: Option<u32>) {
+        if let (Some(Some(connection)), Some(receive)) = (self.connections.get_mut(slot), receive)
+            && connection.post_receive(receive).is_err()
+        {
+            return self.close(slot, CloseReason::TransportError);
+        }
+        self.pump_control(slot);
     }
 
     fn enlist(&mut self, id: TaskId) {
@@ -104,12 +183,12 @@ impl Shard {
     }
 
     /// Answers what the transport cannot serve.
-    pub(super) fn refuse(&mut self, id: TaskId, refusal: Refusal) {
+    pub(super) fn refuse(&mut self, id: TaskId, ending: Ending) {
         let task = self.tasks.get(id);
         task.work = Work::None;
         task.transferred = 0;
         task.cursor.left = 0;
-        task.ending = refusal_ending(refusal);
+        task.ending = ending;
         self.transmit(id);
     }
 
@@ -139,7 +218,7 @@ impl Shard {
             Transfer::None => false,
         };
         if wrong {
-            return self.refuse(id, Refusal::INVALID_FIELD_IN_IU);
+            return self.refuse(id, invalid_field());
         }
         let durable = command.fua;
         // Core bounds transfers by the limits that the device was made with, which fit 32 bits.
@@ -187,19 +266,13 @@ impl Shard {
                 durable,
             },
             BlockOp::Flush => Work::Flush,
-            BlockOp::Verify {
-                compare: Compare::OneBlock,
-                ..
-            }
-            | BlockOp::CompareAndWrite(_)
-            | BlockOp::Or(_)
-            | BlockOp::WriteVerify { .. }
-            | BlockOp::Prefetch(_)
-            | BlockOp::Extents { .. }
-            | BlockOp::Copy(_) => {
-                task.command = Some((command.unit, command.op));
-                return self.end_block(id, Err(BlockFault::Unsupported));
-            }
+            op => match rarer_work(op, size, durable, &connection.session) {
+                Some(work) => work,
+                None => {
+                    task.command = Some((command.unit, command.op));
+                    return self.end_block(id, Err(BlockFault::Unsupported));
+                }
+            },
         };
         task.command = Some((command.unit, command.op));
         self.start(id);

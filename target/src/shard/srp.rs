@@ -1,12 +1,14 @@
 //! SRP as a shard speaks it: between information units and tasks.
 
 use pagecast_core::block::Transfer;
-use pagecast_core::scsi::{Command, Sense, SenseCode, SenseKey, TaskAttribute};
+use pagecast_core::scsi::{Command, TaskAttribute};
 
+use super::manage::{ManagementFunction, ManagementRequest};
+use super::protocol::{Received, illegal_request};
 use super::task::{Ending, ManagementStatus, Task};
 use crate::srp::buffers::{Data, DataBuffer};
 use crate::srp::credits::{CreditError, Credits};
-use crate::srp::iu::{self, InformationUnit, Refusal, TaskManagement};
+use crate::srp::iu::{self, InformationUnit, Refusal, TaskManagementFunction};
 use crate::srp::login::Login;
 use crate::srp::response::{
     LogoutReason, Payload, Residuals, Response, ResponseCode, emit_credit_request,
@@ -21,23 +23,8 @@ pub struct Channel {
     pub credits: Credits,
     immediate_offset: Option<u16>,
     max_response: u32,
-}
-
-/// What a message asks for.
-#[derive(Debug)]
-pub enum Received<'a> {
-    /// A command. The task has its tag and buffers.
-    Command(Command<'a>),
-    /// A command that cannot be served; answer it.
-    Refused(Refusal),
-    /// A task management function.
-    Management(TaskManagement),
-    /// Nothing more to do: post the receive again.
-    Consumed,
-    /// The initiator is leaving.
-    Logout,
-    /// The initiator broke the protocol: log it out for this reason.
-    Violation(LogoutReason, String),
+    /// What we log the initiator out for, if we do.
+    reason: LogoutReason,
 }
 
 impl Channel {
@@ -47,6 +34,7 @@ impl Channel {
             credits,
             immediate_offset: login.immediate_offset,
             max_response: login.max_ti_iu_length(),
+            reason: LogoutReason::Unspecified,
         }
     }
 
@@ -57,14 +45,20 @@ impl Channel {
             Ok(InformationUnit::TaskManagement(request)) => {
                 task.tag = request.tag.0;
                 match self.credits.request_arrived() {
-                    Ok(()) => Received::Management(request),
+                    Ok(()) => Received::Management(management(&request)),
                     Err(error) => too_many(error),
                 }
             }
             Ok(InformationUnit::InitiatorLogout { .. }) => Received::Logout,
-            Ok(InformationUnit::CredRsp { tag }) => spurious(self.credits.credit_response(tag)),
-            Ok(InformationUnit::AerRsp { tag }) => spurious(self.credits.event_response(tag)),
-            Ok(InformationUnit::Unknown { opcode, .. }) => Received::Violation(
+            Ok(InformationUnit::CredRsp { tag }) => {
+                let answer = self.credits.credit_response(tag);
+                self.spurious(answer)
+            }
+            Ok(InformationUnit::AerRsp { tag }) => {
+                let answer = self.credits.event_response(tag);
+                self.spurious(answer)
+            }
+            Ok(InformationUnit::Unknown { opcode, .. }) => self.violation(
                 LogoutReason::InvalidType,
                 format!("information unit of unknown type {opcode:#04x}"),
             ),
@@ -72,14 +66,12 @@ impl Channel {
                 (Some(tag), refusal) => {
                     task.tag = tag.0;
                     match self.credits.request_arrived() {
-                        Ok(()) => Received::Refused(refusal),
+                        Ok(()) => Received::Refused(refusal_ending(refusal)),
                         Err(error) => too_many(error),
                     }
                 }
-                (None, Refusal::Disconnect(reason)) => {
-                    Received::Violation(reason, error.to_string())
-                }
-                (None, _) => Received::Violation(LogoutReason::InvalidLength, error.to_string()),
+                (None, Refusal::Disconnect(reason)) => self.violation(reason, error.to_string()),
+                (None, _) => self.violation(LogoutReason::InvalidLength, error.to_string()),
             },
         }
     }
@@ -91,7 +83,7 @@ impl Channel {
         }
         let data = match command.data(self.immediate_offset) {
             Ok(data) => data,
-            Err(error) => return Received::Refused(error.refusal()),
+            Err(error) => return Received::Refused(refusal_ending(error.refusal())),
         };
         task.offered_out = u64::from(data.out_length());
         task.offered_in = u64::from(data.in_length());
@@ -143,9 +135,10 @@ impl Channel {
             }
             Ending::Management(status) => {
                 let code = match status {
-                    ManagementStatus::Complete => ResponseCode::Complete,
+                    // A command that is not there has ended already, which is what ABORT TASK wants (SAM-5 7.2).
+                    ManagementStatus::Complete | ManagementStatus::NoTask => ResponseCode::Complete,
                     ManagementStatus::NotSupported => ResponseCode::FunctionNotSupported,
-                    ManagementStatus::Failed => ResponseCode::FunctionFailed,
+                    ManagementStatus::NoUnit => ResponseCode::FunctionFailed,
                 };
                 Response::task_management(tag, delta, code)
             }
@@ -170,22 +163,42 @@ impl Channel {
     }
 
     /// Writes a logout.
-    pub fn logout(&mut self, reason: LogoutReason, out: &mut [u8]) -> usize {
-        emit_target_logout(out, Tag(u64::MAX), reason).unwrap_or(0)
+    pub fn farewell(&mut self, out: &mut [u8]) -> usize {
+        emit_target_logout(out, Tag(u64::MAX), self.reason).unwrap_or(0)
+    }
+
+    fn violation(&mut self, reason: LogoutReason, why: String) -> Received<'static> {
+        self.reason = reason;
+        Received::Violation(why)
+    }
+
+    fn spurious(&mut self, answer: Result<(), CreditError>) -> Received<'static> {
+        match answer {
+            Ok(()) => Received::Consumed,
+            Err(error) => self.violation(LogoutReason::SpuriousResponse, error.to_string()),
+        }
+    }
+}
+
+fn management(request: &iu::TaskManagement) -> ManagementRequest {
+    ManagementRequest {
+        lun: request.lun,
+        function: match request.function {
+            TaskManagementFunction::AbortTask => ManagementFunction::AbortTask(request.task.0),
+            TaskManagementFunction::AbortTaskSet => ManagementFunction::AbortTaskSet,
+            TaskManagementFunction::ClearTaskSet => ManagementFunction::ClearTaskSet,
+            TaskManagementFunction::LunReset => ManagementFunction::LogicalUnitReset,
+            TaskManagementFunction::ClearAca | TaskManagementFunction::Unknown(_) => {
+                ManagementFunction::NotSupported
+            }
+        },
     }
 }
 
 /// The sense data that a refusal stands for.
-pub fn refusal_ending(refusal: Refusal) -> Ending {
+pub(super) fn refusal_ending(refusal: Refusal) -> Ending {
     match refusal {
-        Refusal::CheckCondition { asc, ascq } => {
-            let sense = Sense::from(SenseCode {
-                key: SenseKey::IllegalRequest,
-                asc,
-                ascq,
-            });
-            Ending::Scsi(pagecast_core::scsi::Response::check_condition(sense))
-        }
+        Refusal::CheckCondition { asc, ascq } => illegal_request(asc, ascq),
         Refusal::Response(_) | Refusal::Disconnect(_) => Ending::InvalidFields,
     }
 }
@@ -203,12 +216,5 @@ fn residuals(task: &Task) -> Residuals {
 }
 
 fn too_many(error: CreditError) -> Received<'static> {
-    Received::Violation(LogoutReason::Unspecified, error.to_string())
-}
-
-fn spurious(answer: Result<(), CreditError>) -> Received<'static> {
-    match answer {
-        Ok(()) => Received::Consumed,
-        Err(error) => Received::Violation(LogoutReason::SpuriousResponse, error.to_string()),
-    }
+    Received::Violation(error.to_string())
 }

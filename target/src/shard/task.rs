@@ -4,13 +4,15 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use pagecast_core::block::{BlockOp, Transfer};
+use pagecast_core::block::{BlockOp, BlockRange, Transfer};
 use pagecast_core::scsi::{PendingParameters, Response, UnitId, UnitIndex};
 use pagecast_rdma::fabric::{RemoteBuffer, Sge};
 use pagecast_rdma::windows::{Lease, RevokedRange};
 
+use super::copy::Copying;
 use super::manage::AbortTicket;
 use crate::device::Device;
+use crate::device::range_locks::Hold;
 use crate::staging::Chunk;
 
 /// A task's place in its shard's table.
@@ -22,6 +24,8 @@ pub struct TaskId(pub u32);
 pub struct Task {
     /// The connection's slot, which cannot be reused before its tasks are gone.
     pub connection: u16,
+    /// What carries its data.
+    pub link: Link,
     /// The initiator's name for the command.
     pub tag: u64,
     /// The receive slot that the command still occupies.
@@ -42,6 +46,10 @@ pub struct Task {
     pub started: Option<u64>,
     /// Whether it counts as a command of its session.
     pub counted: bool,
+    /// It has the task attribute ORDERED, and others wait for its end.
+    pub ordered: bool,
+    /// What it holds of the device's range locks, or waits for.
+    pub lock: Option<Hold>,
     /// Somebody aborted it: no status is sent, it goes as soon as nothing of it is in flight.
     pub aborted: bool,
     /// The initiator's memory.
@@ -50,8 +58,10 @@ pub struct Task {
     pub table: Option<RemoteBuffer>,
     /// Bytes that the table's descriptors must add up to.
     pub table_total: u32,
-    /// Immediate data, within the receive slot.
+    /// Immediate data, within the receive slot, if that is all of the data.
     pub immediate: Option<Range<usize>>,
+    /// Data that came unasked, if it is not all of the data: what comes first.
+    pub unsolicited: Vec<u8>,
     /// Bytes that the initiator has memory for, to the target and from it.
     pub offered_out: u64,
     /// See `offered_out`.
@@ -85,26 +95,47 @@ pub struct Task {
 }
 
 impl Task {
+    /// The device whose turn it is: the one that the command is for, but for copies between others.
+    pub fn target(&self) -> Option<&Arc<Device>> {
+        match &self.work {
+            Work::Copy(copying) => copying.device(),
+            _ => self.device.as_ref(),
+        }
+    }
+
     /// Makes a used task as good as new, keeping its vectors' room.
     pub fn reset(&mut self) {
-        let (mut remote, mut chunks, mut local, mut tickets) = (
+        let (mut remote, mut chunks, mut local, mut tickets, mut unsolicited) = (
             std::mem::take(&mut self.remote),
             std::mem::take(&mut self.chunks),
             std::mem::take(&mut self.local),
             std::mem::take(&mut self.tickets),
+            std::mem::take(&mut self.unsolicited),
         );
         remote.clear();
         chunks.clear();
         local.clear();
         tickets.clear();
+        unsolicited.clear();
         *self = Self {
             remote,
             chunks,
             local,
             tickets,
+            unsolicited,
             ..Self::default()
         };
     }
+}
+
+/// What carries a task's data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Link {
+    /// RDMA READs and WRITEs.
+    #[default]
+    Rdma,
+    /// PDUs of a byte stream.
+    Tcp,
 }
 
 /// What a task has to do.
@@ -154,6 +185,55 @@ pub enum Work {
         /// Bytes.
         length: u32,
     },
+    /// Compare a range with one block of the initiator's, over and over.
+    VerifySame {
+        /// Next byte.
+        offset: u64,
+        /// Bytes to go.
+        left: u64,
+        /// Bytes in the block.
+        block: u32,
+    },
+    /// Write the initiator's data and read them back.
+    WriteVerify {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        length: u32,
+        /// Also compare.
+        compare: bool,
+        /// It is written.
+        written: bool,
+    },
+    /// Change a range depending on what is there, without any other write in between.
+    Modify {
+        /// How.
+        change: Change,
+        /// First byte.
+        offset: u64,
+        /// Bytes of the device.
+        length: u32,
+        /// On stable storage before the status.
+        durable: bool,
+        /// What was there was read.
+        writing: bool,
+    },
+    /// Start to bring a range into the cache.
+    Prefetch {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+    },
+    /// Find out what is stored.
+    Extents {
+        /// Where.
+        range: BlockRange,
+        /// Extents to find at most.
+        most: u32,
+    },
+    /// Copy between devices.
+    Copy(Copying),
     /// Write one block over and over.
     WriteSame {
         /// Next byte.
@@ -180,6 +260,15 @@ pub enum Work {
     Management,
 }
 
+/// How a range is changed depending on what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// If it equals the first half of the data, it becomes the second half.
+    CompareAndWrite,
+    /// The data's bits are added.
+    Or,
+}
+
 /// What a task waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
@@ -192,6 +281,10 @@ pub enum Phase {
     Staging(usize),
     /// RDMA READs: a turn for the next, or completions.
     Fetching,
+    /// Older tasks to end.
+    Ordered,
+    /// A range of the device to be free of other writers.
+    Lock,
     /// The backend.
     Backend,
     /// Windows to get out of the way.
@@ -234,7 +327,7 @@ pub enum Ending {
     Unknown,
     /// A SCSI status.
     Scsi(Response),
-    /// A task management response, in SRP's and SAM's codes.
+    /// A task management response.
     Management(ManagementStatus),
     /// The request itself made no sense to the transport.
     InvalidFields,
@@ -247,8 +340,10 @@ pub enum ManagementStatus {
     Complete,
     /// FUNCTION REJECTED: not supported here.
     NotSupported,
-    /// SERVICE DELIVERY OR TARGET FAILURE
-    Failed,
+    /// INCORRECT LOGICAL UNIT NUMBER
+    NoUnit,
+    /// ABORT TASK for a command that is not there.
+    NoTask,
 }
 
 /// A position in two lists of pieces that cover the same bytes in different cuts.

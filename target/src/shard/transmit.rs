@@ -5,7 +5,7 @@ use pagecast_rdma::fabric::{Chain, Operation, PostError, RemoteBuffer, Sge, Work
 use super::Shard;
 use super::connection::Connection;
 use super::messages::CloseReason;
-use super::task::{Cursor, Phase, Task, TaskId, TaskTable};
+use super::task::{Cursor, Link, Phase, Task, TaskId, TaskTable};
 use super::work_id::{self, Kind};
 
 /// Bytes that one RDMA READ asks for at most. Small enough that other commands get their turn on the link.
@@ -15,11 +15,23 @@ impl Shard {
     /// Starts to read the initiator's memory (`task.remote`, or the table) into `task.local`.
     pub(super) fn fetch(&mut self, id: TaskId, bytes: u64) {
         let task = self.tasks.get(id);
+        if task.link == Link::Tcp {
+            return self.tcp_fetch(id, bytes);
+        }
         task.cursor = Cursor {
             left: bytes,
             ..Cursor::default()
         };
         task.phase = Phase::Fetching;
+        if !task.unsolicited.is_empty() {
+            self.place_unsolicited(id, bytes);
+            let task = self.tasks.get(id);
+            if task.cursor.left == 0 {
+                task.phase = Phase::Running;
+                return self.fetched(id);
+            }
+        }
+        let task = self.tasks.get(id);
         let slot = usize::from(task.connection);
         if let Some(Some(connection)) = self.connections.get_mut(slot) {
             connection.fetch_queue.push_back(id);
@@ -114,6 +126,9 @@ impl Shard {
     /// Sends what the task has for the initiator, and its response; or queues it until there is room.
     pub(super) fn transmit(&mut self, id: TaskId) {
         let task = self.tasks.get(id);
+        if task.link == Link::Tcp {
+            return self.tcp_transmit(id);
+        }
         let slot = usize::from(task.connection);
         task.phase = Phase::Room;
         let Some(Some(connection)) = self.connections.get_mut(slot) else {
@@ -184,7 +199,7 @@ impl Shard {
         self.release(id);
         self.pump_fetches(slot);
         self.pump_room(slot);
-        self.request_credit(slot);
+        self.pump_control(slot);
     }
 
     pub(super) fn control_completed(&mut self, slot: usize, send: u32) {
@@ -196,7 +211,7 @@ impl Shard {
             }
         }
         self.pump_room(slot);
-        self.request_credit(slot);
+        self.pump_control(slot);
     }
 }
 
@@ -239,7 +254,7 @@ fn send_some(
         task.cursor = before;
         return Ok(false);
     };
-    let length = connection
+    let (length, operation) = connection
         .protocol
         .respond(task, connection.buffers.send.bytes_mut(send as usize));
     let Some(sge) = connection.buffers.send.lend(send as usize, length) else {
@@ -247,7 +262,7 @@ fn send_some(
         return Err(PostError::Invalid("the send slot is in use"));
     };
     let response = work_id::encode(connection.key, Kind::Response(id));
-    chain.push(response, Operation::Send, true, [sge]);
+    chain.push(response, operation, true, [sge]);
     task.send_slot = send;
     task.posted = chain.len() as u32;
     task.phase = Phase::Response;

@@ -2,15 +2,16 @@
 //! for something or is handed to transmission.
 
 use pagecast_backends::{Done, Operation, Token};
-use pagecast_core::block::{BlockFault, Transfer};
+use pagecast_core::block::{BlockFault, BlockOp, Transfer};
 use pagecast_core::scsi::sense::codes;
 use pagecast_core::scsi::{Plan, Response};
 
 use super::Shard;
-use super::memory::concat;
-use super::task::{Cursor, Ending, Phase, Stage, TaskId, Work};
+use super::compare::{chunks_before, looked_at};
+use super::srp::refusal_ending;
+use super::task::{Change, Cursor, Ending, Link, Phase, Stage, TaskId, Work};
 use crate::device::{Counters, Device, fault};
-use crate::staging::CHUNK;
+use crate::staging::{CHUNK, StagingPool};
 
 /// Bytes that a long operation of the target's own (verify, write same) moves at a time.
 pub(super) const STRIDE: u64 = 1 << 20;
@@ -50,10 +51,27 @@ impl Shard {
                 self.start_data_out(id, bytes);
             }
             Work::WriteSame { zeros: true, .. } | Work::Unmap { .. } => self.revoke_next(id),
-            Work::WriteSame { block, .. } => {
+            Work::WriteSame { block, .. } | Work::VerifySame { block, .. } => {
                 let bytes = u64::from(*block);
                 self.start_data_out(id, bytes);
             }
+            Work::WriteVerify { length, .. } => {
+                let bytes = u64::from(*length);
+                self.start_data_out(id, bytes);
+            }
+            Work::Modify { change, length, .. } => {
+                let halves = match change {
+                    Change::CompareAndWrite => 2,
+                    Change::Or => 1,
+                };
+                let bytes = u64::from(*length) * halves;
+                self.start_data_out(id, bytes);
+            }
+            &mut Work::Prefetch { offset, length } => {
+                self.submit(id, Operation::Prefetch { offset, length });
+            }
+            Work::Extents { .. } => self.find_extents(id),
+            Work::Copy(_) => self.start_copy(id),
         }
     }
 
@@ -67,6 +85,7 @@ impl Shard {
         task.device = Some(device);
         match served {
             Ok(true) => self.end_block(id, Ok(())),
+            Ok(false) if task.link == Link::Tcp => self.tcp_start_read(id),
             Ok(false) => {
                 let bytes = task.transferred as usize;
                 self.stage(id, bytes, Stage::DataIn);
@@ -131,17 +150,20 @@ impl Shard {
             return self.end_block(id, Err(BlockFault::TransferFailed));
         }
         task.transferred = bytes;
+        // What compares needs memory for the device's side of the comparison.
+        let medium = looked_at(&task.work, bytes) as usize;
         if task.immediate.is_some() {
             task.stage = Stage::DataOut;
-            // VERIFY needs memory for the device's side of the comparison.
-            if let Work::VerifyData { length, .. } = task.work {
-                return self.stage(id, length as usize, Stage::Medium);
+            if medium > 0 {
+                return self.stage(id, medium, Stage::Medium);
             }
             return self.fetched(id);
         }
-        let double = matches!(task.work, Work::VerifyData { .. });
-        let chunks = bytes as usize * if double { 2 } else { 1 };
-        self.stage(id, chunks + if double { CHUNK } else { 0 }, Stage::DataOut);
+        let mut bytes = bytes as usize;
+        if medium > 0 {
+            bytes = StagingPool::chunks_for(bytes) * CHUNK + medium;
+        }
+        self.stage(id, bytes, Stage::DataOut);
     }
 
     pub(super) fn staged(&mut self, id: TaskId) {
@@ -168,7 +190,11 @@ impl Shard {
                 self.copy_reply(id);
                 self.transmit(id);
             }
-            Stage::Medium => self.read_medium(id),
+            Stage::Medium => match task.work {
+                Work::VerifyMedium { .. } | Work::VerifySame { .. } => self.read_medium(id),
+                Work::Copy(_) => self.copy_next(id),
+                _ => self.fetched(id),
+            },
             Stage::Pattern => self.write_pattern(id),
             Stage::None => {}
         }
@@ -189,14 +215,12 @@ impl Shard {
                 let device = task.device.as_ref();
                 let durable = durable || device.is_some_and(|device| !device.unit.write_cache());
                 let buffers = self.data_out(id, bytes);
-                self.submit(
-                    id,
-                    Operation::Write {
-                        offset,
-                        buffers,
-                        durable,
-                    },
-                );
+                let operation = Operation::Write {
+                    offset,
+                    buffers,
+                    durable,
+                };
+                self.submit_shared(id, operation);
             }
             Work::Parameters { pending, .. } => {
                 let pending = pending.take();
@@ -211,7 +235,9 @@ impl Shard {
                 self.tasks.get(id).immediate = None;
                 self.follow(id, plan);
             }
-            Work::VerifyData { .. } => self.read_medium(id),
+            Work::VerifyData { .. } | Work::Modify { .. } => self.read_medium(id),
+            Work::VerifySame { .. } => self.verify_same_fetched(id),
+            Work::WriteVerify { .. } => self.write_to_verify(id),
             Work::WriteSame { zeros, .. } => {
                 *zeros = false;
                 self.pattern_fetched(id);
@@ -237,7 +263,7 @@ impl Shard {
             }
             Err(error) => {
                 tracing::debug!(%error, "bad descriptor table");
-                self.refuse(id, error.refusal());
+                self.refuse(id, refusal_ending(error.refusal()));
             }
         }
     }
@@ -277,28 +303,25 @@ impl Shard {
     }
 
     /// Bytes that a long operation of our own moves at a time: no more than there is memory for.
-    fn stride(&mut self, id: TaskId) -> u64 {
+    pub(super) fn stride(&mut self, id: TaskId) -> u64 {
         let port = self.port_of(id);
         port.and_then(|port| self.ports[port].as_ref())
             .map_or(STRIDE, |port| STRIDE.min(port.staging.capacity() as u64))
     }
 
-    fn read_medium(&mut self, id: TaskId) {
+    pub(super) fn read_medium(&mut self, id: TaskId) {
         let stride = self.stride(id);
         let task = self.tasks.get(id);
-        let (offset, bytes, skip) = match task.work {
-            Work::VerifyMedium { offset, left } => (offset, left.min(stride), 0),
-            Work::VerifyData { offset, length } => {
-                // The first chunks hold the initiator's data, unless it came in the command itself.
-                let skip = if task.immediate.is_some() {
-                    0
-                } else {
-                    crate::staging::StagingPool::chunks_for(length as usize)
-                };
-                (offset, u64::from(length), skip)
+        let (offset, bytes) = match task.work {
+            Work::VerifyMedium { offset, left } | Work::VerifySame { offset, left, .. } => {
+                (offset, left.min(stride))
             }
+            Work::VerifyData { offset, length }
+            | Work::WriteVerify { offset, length, .. }
+            | Work::Modify { offset, length, .. } => (offset, u64::from(length)),
             _ => return,
         };
+        let skip = chunks_before(task);
         task.stage = Stage::Medium;
         self.submit_read(id, offset, bytes, skip);
     }
@@ -312,28 +335,33 @@ impl Shard {
             return self.end_block(id, Err(fault));
         }
         let buffers = self.staged_slices(id, bytes, skip);
-        self.submit(id, Operation::Read { offset, buffers });
+        let operation = Operation::Read { offset, buffers };
+        if matches!(self.tasks.get(id).work, Work::Modify { .. }) {
+            self.submit_exclusive(id, operation);
+        } else {
+            self.submit(id, operation);
+        }
     }
 
     pub(super) fn submit(&mut self, id: TaskId, operation: Operation) {
         let task = self.tasks.get(id);
-        let Some(device) = &task.device else {
+        task.phase = Phase::Backend;
+        let Some(device) = task.target() else {
             return;
         };
-        task.phase = Phase::Backend;
         self.io
             .submit(&device.backend, operation, Token(u64::from(id.0)));
     }
 
     pub(super) fn backend_done(&mut self, done: Done) {
         let flushed = matches!(done.operation, Operation::Flush);
-        if let Operation::Read { mut buffers, .. } | Operation::Write { mut buffers, .. } =
-            done.operation
-        {
-            buffers.clear();
-            if self.spare_buffers.len() < 256 {
-                self.spare_buffers.push(buffers);
+        let mut found = None;
+        match done.operation {
+            Operation::Read { buffers, .. } | Operation::Write { buffers, .. } => {
+                self.recycle(buffers);
             }
+            Operation::Extents { found: extents, .. } => found = extents.into_inner(),
+            _ => {}
         }
         let id = TaskId(done.token.0 as u32);
         let task = self.tasks.get(id);
@@ -341,8 +369,11 @@ impl Shard {
         task.phase = Phase::Running;
         task.revoked = None;
         let lost = self.note_lost_writes(id, flushed, done.result.is_err());
-        let task = self.tasks.get(id);
-        if task.aborted || self.is_closing(slot) {
+        let over = self.is_closing(slot) || self.tasks.get(id).aborted;
+        if over || done.result.is_err() || !self.keeps_lock(id) {
+            self.unlock(id);
+        }
+        if over {
             self.retire(id);
             return self.finish_close(slot);
         }
@@ -354,7 +385,10 @@ impl Shard {
         if lost {
             return self.end_block(id, Err(BlockFault::Medium { write: true }));
         }
-        self.backend_succeeded(id);
+        match found {
+            Some(found) => self.extents_found(id, &found),
+            None => self.backend_succeeded(id),
+        }
     }
 
     /// The kernel reports a failed write-back once, to whoever flushes next; but what was lost may be anybody's. So every session
@@ -404,6 +438,10 @@ impl Shard {
                 let result = self.compare(id, bytes);
                 self.end_block(id, result);
             }
+            Work::VerifySame { .. } => self.verify_same_read(id),
+            Work::WriteVerify { .. } => self.verify_written(id),
+            Work::Modify { writing: false, .. } => self.modify(id),
+            Work::Copy(_) => self.copied(id),
             Work::WriteSame {
                 offset,
                 left,
@@ -431,23 +469,6 @@ impl Shard {
         }
     }
 
-    fn compare(&mut self, id: TaskId, bytes: u64) -> Result<(), BlockFault> {
-        let theirs = self.data_out_bytes(id, bytes);
-        let skip = if self.tasks.get(id).immediate.is_some() {
-            0
-        } else {
-            crate::staging::StagingPool::chunks_for(bytes as usize)
-        };
-        let ours = concat(&self.staged_slices(id, bytes, skip));
-        match theirs.iter().zip(&ours).position(|(a, b)| a != b) {
-            Some(offset) => Err(BlockFault::Miscompare {
-                offset: offset as u64,
-            }),
-            None if theirs.len() == ours.len() => Ok(()),
-            None => Err(BlockFault::TransferFailed),
-        }
-    }
-
     /// Ends a block operation, and goes on to its response.
     pub(super) fn end_block(&mut self, id: TaskId, result: Result<(), BlockFault>) {
         if result.is_err() {
@@ -459,7 +480,12 @@ impl Shard {
         if let Some(Some(connection)) = self.connections.get_mut(slot)
             && let Some((unit, op)) = &task.command
         {
-            let response = connection.scsi.complete(*unit, op, result);
+            let response = match (op, result) {
+                (BlockOp::Extents { .. }, Err(fault)) => {
+                    connection.scsi.extents(*unit, op, Err(fault))
+                }
+                _ => connection.scsi.complete(*unit, op, result),
+            };
             task.ending = Ending::Scsi(response);
         } else if result.is_err() {
             // Parameter data that could not be moved.
@@ -486,10 +512,18 @@ impl Shard {
     }
 
     fn is_write(&mut self, id: TaskId) -> bool {
-        !matches!(
-            self.tasks.get(id).work,
-            Work::Read { .. } | Work::VerifyMedium { .. } | Work::VerifyData { .. }
-        )
+        match &self.tasks.get(id).work {
+            Work::Read { .. }
+            | Work::VerifyMedium { .. }
+            | Work::VerifyData { .. }
+            | Work::VerifySame { .. }
+            | Work::Prefetch { .. }
+            | Work::Extents { .. } => false,
+            Work::Modify { writing, .. } => *writing,
+            Work::WriteVerify { written, .. } => !written,
+            Work::Copy(copying) => copying.is_writing(),
+            _ => true,
+        }
     }
 
     fn device_name(&mut self, id: TaskId) -> String {

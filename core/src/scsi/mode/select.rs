@@ -1,7 +1,7 @@
 //! The parameter list of MODE SELECT (SPC-4 7.5).
 
 use super::HeaderForm;
-use super::pages::{PAGES, Values};
+use super::pages::{Page, Values, pages_of};
 use crate::block::{BlockOp, Transfer};
 use crate::scsi::plan::{BlockCommand, PendingParameters, Plan, Planned};
 use crate::scsi::response::Response;
@@ -98,20 +98,39 @@ fn read_pages(unit: &LogicalUnit, data: &[u8], mut at: usize) -> Result<Modes, S
     let current = unit.modes();
     let mut modes = current;
     while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
-        let &[code, _] = rest.first_chunk().ok_or(codes::PARAMETER_LIST_LENGTH)?;
-        // PS is reserved here; SPF would say that this is a subpage.
-        let page = PAGES.iter().find(|page| page.code == code & 0x7f);
-        let page = page.ok_or(Sense::parameter(at, Some(5)))?;
+        let page = find_page(unit, rest, at)?;
         let now = page.bytes(Values::Of(current));
-        if rest[1] != now[1] {
-            return Err(Sense::parameter(at + 1, None));
-        }
         let wanted = rest.get(..now.len()).ok_or(codes::PARAMETER_LIST_LENGTH)?;
         check_fixed(&now, wanted, &page.bytes(Values::Changeable), at)?;
         modes = page.read(wanted, modes);
         at += now.len();
     }
     Ok(modes)
+}
+
+/// The page whose header is at the beginning of `rest`, which is at `at` in the parameter list.
+fn find_page(unit: &LogicalUnit, rest: &[u8], at: usize) -> Result<&'static Page, Sense> {
+    let &[code, next] = rest.first_chunk().ok_or(codes::PARAMETER_LIST_LENGTH)?;
+    // PS is reserved here; SPF says that there is a subpage code.
+    let subpage = if code & 0x40 != 0 { next } else { 0 };
+    let mut of_code = pages_of(unit)
+        .filter(|page| page.code == code & 0x3f)
+        .peekable();
+    if of_code.peek().is_none() {
+        return Err(Sense::parameter(at, Some(5)));
+    }
+    let page = of_code
+        .find(|page| page.subpage == subpage && (subpage != 0) == (code & 0x40 != 0))
+        .ok_or(Sense::parameter(at + 1, None))?;
+    let header = page.header();
+    let found = rest
+        .get(..header.len())
+        .ok_or(codes::PARAMETER_LIST_LENGTH)?;
+    // The codes are right, so it is the PAGE LENGTH that is not.
+    if found[1..] != header[1..] {
+        return Err(Sense::parameter(at + header.len() / 2, None));
+    }
+    Ok(page)
 }
 
 /// What cannot be changed has to be as it is.

@@ -1,5 +1,6 @@
 //! INQUIRY, its pages, and READ CAPACITY, byte by byte.
 
+use super::super::opcodes;
 use super::super::sense::codes;
 use super::super::testing::*;
 use super::super::*;
@@ -12,7 +13,22 @@ fn inquiry(channel: &mut ScsiChannel, page: u8) -> Vec<u8> {
 fn standard_data() {
     let mut channel = channel_of(model());
     let inquiry = data(&mut channel, &[0x12, 0, 0, 0x01, 0, 0]);
-    let mut expected = vec![0x00, 0x00, 0x06, 0x12, 91, 0x00, 0x10, 0x02];
+    // TPGS and 3PC in byte 5.
+    let third_party_copy = if opcodes::has(0x83, &model()) {
+        0x08
+    } else {
+        0
+    };
+    let mut expected = vec![
+        0x00,
+        0x00,
+        0x06,
+        0x12,
+        91,
+        0x10 | third_party_copy,
+        0x10,
+        0x02,
+    ];
     expected.extend(b"PAGECASTDISK            0001");
     expected.resize(58, 0);
     expected.extend([0x00, 0xa0, 0x09, 0x40, 0x04, 0x60, 0x04, 0xc0]);
@@ -43,7 +59,7 @@ fn bad_inquiries() {
         refused(&mut channel, &[0x12, 2, 0, 0, 96, 0]),
         Sense::cdb_bits(1, 1)
     );
-    for page in [0x01, 0x82, 0x86, 0xb2, 0xb3, 0xff] {
+    for page in [0x01, 0x82, 0x88, 0xb2, 0xb3, 0xff] {
         assert_eq!(
             refused(&mut channel, &[0x12, 1, page, 0, 96, 0]),
             Sense::cdb_byte(2)
@@ -54,13 +70,12 @@ fn bad_inquiries() {
 #[test]
 fn supported_pages_are_supported() {
     let mut channel = channel_of(model());
-    assert_eq!(
-        inquiry(&mut channel, 0),
-        [0, 0, 0, 5, 0x00, 0x80, 0x83, 0xb0, 0xb1]
-    );
+    let mut all = vec![0x00, 0x80, 0x83, 0x86, 0x87, 0x8f, 0xb0, 0xb1];
+    all.retain(|page| *page != 0x8f || opcodes::has(0x83, &model()));
+    assert_eq!(inquiry(&mut channel, 0)[4..], all);
     let mut channel = channel_of(thin_model());
     let pages = inquiry(&mut channel, 0);
-    assert_eq!(pages[4..], [0x00, 0x80, 0x83, 0xb0, 0xb1, 0xb2]);
+    assert_eq!(pages[4..], [&all[..], &[0xb2]].concat());
     for page in &pages[4..] {
         let bytes = inquiry(&mut channel, *page);
         assert_eq!(bytes[..2], [0, *page]);
@@ -115,6 +130,18 @@ fn device_identification_for_iscsi() {
     let mut descriptors = page;
     let tail = descriptors.split_off(descriptors.len() - port.len() - target.len());
     assert_eq!(tail, [&port[..], target].concat());
+}
+
+#[test]
+fn extended_inquiry_and_mode_page_policy() {
+    let mut channel = channel_of(model());
+    let mut expected = vec![0, 0x86, 0, 0x3c, 0, 0x07, 0x01, 0x01];
+    expected.resize(64, 0);
+    assert_eq!(inquiry(&mut channel, 0x86), expected);
+    assert_eq!(
+        inquiry(&mut channel, 0x87),
+        [0, 0x87, 0, 4, 0x3f, 0xff, 0, 0]
+    );
 }
 
 #[test]
@@ -203,7 +230,7 @@ fn capacity_in_sixteen_bytes() {
     assert_eq!(data(&mut channel, &cdb), expected);
     cdb[13] = 12;
     assert_eq!(data(&mut channel, &cdb), expected[..12]);
-    cdb[1] = 0x12;
+    cdb[1] = 0x13;
     assert_eq!(refused(&mut channel, &cdb), Sense::cdb_bits(1, 4));
 }
 

@@ -8,7 +8,7 @@ use super::super::*;
 use crate::block::BlockOp;
 
 const RECOVERY: [u8; 12] = [0x01, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-const CONTROL: [u8; 12] = [0x0a, 10, 0, 0x10, 0, 0, 0, 0, 0xff, 0xff, 0, 0];
+const CONTROL: [u8; 12] = [0x0a, 10, 0x20, 0x10, 0, 0, 0, 0, 0xff, 0xff, 0, 0];
 const EXCEPTIONS: [u8; 12] = [0x1c, 10, 0x08, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 fn caching(write_cache: bool) -> [u8; 20] {
@@ -19,7 +19,7 @@ fn caching(write_cache: bool) -> [u8; 20] {
 
 fn control(byte2: u8, byte4: u8) -> [u8; 12] {
     let mut page = CONTROL;
-    (page[2], page[4]) = (byte2, byte4);
+    (page[2], page[4]) = (page[2] | byte2, byte4);
     page
 }
 
@@ -76,8 +76,78 @@ fn pages_that_are_not_there() {
         refused(&mut channel, &[0x1a, 0, 0x3f, 1, 0xff, 0]),
         Sense::cdb_byte(3)
     );
+}
+
+#[test]
+fn subpages() {
+    let mut channel = channel_of(thin_model());
+    let mut extension = vec![0x4a, 0x01, 0, 0x1c, 0x01];
+    extension.resize(32, 0);
+    let mut provisioning = vec![0x5c, 0x02, 0, 12];
+    provisioning.resize(16, 0);
+    let mut page = |code, subpage| data(&mut channel, &[0x1a, 0x08, code, subpage, 0xff, 0]);
+
+    assert_eq!(page(0x0a, 0x01)[4..], extension);
+    assert_eq!(page(0x1c, 0x02)[4..], provisioning);
+    assert_eq!(page(0x0a, 0xff)[4..], [&CONTROL[..], &extension].concat());
+    assert_eq!(page(0x08, 0xff)[4..], caching(true));
+    let changeable = page(0x4a, 0x01);
+    assert_eq!(changeable[4..8], extension[..4]);
+    assert_eq!(changeable[8..], [0; 28]);
+    let all = [
+        &RECOVERY[..],
+        &caching(true),
+        &CONTROL,
+        &extension,
+        &EXCEPTIONS,
+        &provisioning,
+    ];
+    let all = all.concat();
+    let bytes = page(0x3f, 0xff);
+    assert_eq!(
+        (usize::from(bytes[0]), &bytes[4..]),
+        (all.len() + 3, &all[..])
+    );
+
+    // A unit that cannot deallocate has no such page.
+    let mut channel = channel_of(model());
+    let cdb = [0x1a, 0x08, 0x1c, 0x02, 0xff, 0];
+    assert_eq!(refused(&mut channel, &cdb), Sense::cdb_byte(3));
     let all = data(&mut channel, &[0x1a, 0x08, 0x3f, 0xff, 0xff, 0]);
-    assert_eq!(all.len(), 4 + 12 + 20 + 12 + 12);
+    assert_eq!(all.len(), 4 + 12 + 20 + 12 + 32 + 12);
+}
+
+#[test]
+fn subpages_can_be_selected_as_they_are() {
+    let mut channel = channel_of(thin_model());
+    let mut list = data(&mut channel, &[0x1a, 0x08, 0x3f, 0xff, 0xff, 0]);
+    (list[0], list[2]) = (0, 0);
+    let cdb = [0x15, 0x10, 0, 0, list.len() as u8, 0];
+    assert_eq!(respond(select(&mut channel, &cdb, &list)), Response::good());
+
+    let invalid = |at, bit| Sense::parameter(at, bit);
+    let mut extension = vec![0x4a, 0x01, 0, 0x1c, 0x01];
+    extension.resize(32, 0);
+    for (byte, value, expected) in [
+        // No such subpage, the short form, a wrong length, and a bit that cannot be changed.
+        (1, 0x03, invalid(5, None)),
+        (0, 0x0a, invalid(5, None)),
+        (3, 0x1b, invalid(6, None)),
+        (5, 0x01, invalid(9, Some(0))),
+    ] {
+        let mut page = extension.clone();
+        page[byte] = value;
+        let response = respond(select6(&mut channel, &page));
+        assert_eq!(sense_of(&response), expected, "byte {byte}");
+    }
+    for length in 1..32 {
+        let response = respond(select6(&mut channel, &extension[..length]));
+        assert_eq!(
+            sense_of(&response).code,
+            codes::PARAMETER_LIST_LENGTH,
+            "{length}"
+        );
+    }
 }
 
 #[test]
@@ -206,18 +276,20 @@ fn bad_selections() {
         (&[0, 0, 0, 0, 0x48, 18], invalid),
         (&[0, 0, 0, 0, 0x3f, 0], invalid),
         (
-            &[0, 0, 0, 0, 0x0a, 10, 0, 0x00, 0, 0, 0, 0, 0xff, 0xff, 0, 0],
-            invalid,
-        ),
-        (
             &[
-                0, 0, 0, 0, 0x0a, 10, 0x24, 0x10, 0, 0, 0, 0, 0xff, 0xff, 0, 0,
+                0, 0, 0, 0, 0x0a, 10, 0x20, 0x00, 0, 0, 0, 0, 0xff, 0xff, 0, 0,
             ],
             invalid,
         ),
         (
             &[
-                0, 0, 0, 0, 0x0a, 10, 0, 0x10, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 1,
+                0, 0, 0, 0, 0x0a, 10, 0x04, 0x10, 0, 0, 0, 0, 0xff, 0xff, 0, 0,
+            ],
+            invalid,
+        ),
+        (
+            &[
+                0, 0, 0, 0, 0x0a, 10, 0x20, 0x10, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 1,
             ],
             length,
         ),
@@ -235,8 +307,8 @@ fn bad_selections() {
         let response = respond(select(&mut channel, &cdb, list));
         assert_eq!(sense_of(&response).code, code, "{list:02x?}");
     }
-    let pointed = respond(select6(&mut channel, &control(0x24, 0)));
-    assert_eq!(sense_of(&pointed), Sense::parameter(6, Some(5)));
+    let pointed = respond(select6(&mut channel, &control(0x40, 0)));
+    assert_eq!(sense_of(&pointed), Sense::parameter(6, Some(6)));
     // A list is refused as a whole.
     let pages = [&control(0x04, 0)[..], &[0x02, 0]].concat();
     sense_of(&respond(select6(&mut channel, &pages)));

@@ -172,6 +172,33 @@ fn attentions_are_per_session_and_unit() {
 }
 
 #[test]
+fn a_target_reset_resets_what_its_session_sees() {
+    let units = [unit(), unit(), unit()].map(Arc::new);
+    let session = ScsiSession::new(
+        port(),
+        &luns(&[(0, &units[0]), (1, &units[1]), (2, &units[0])]),
+    );
+    let other = ScsiSession::new(port(), &luns(&[(0, &units[1]), (1, &units[2])]));
+    let mut channels = [session.channel(), other.channel()];
+    for (kind, code) in [
+        (ResetKind::TargetWarm, codes::TARGET_RESET_OCCURRED),
+        (ResetKind::TargetCold, codes::POWER_ON_OCCURRED),
+    ] {
+        session.reset_all(kind);
+        for number in 0..3 {
+            let told = respond(channels[0].plan(&numbered(number, &READY)));
+            assert_eq!(sense_of(&told).code, code, "{number}");
+            let again = respond(channels[0].plan(&numbered(number, &READY)));
+            assert_eq!(again, Response::good());
+        }
+        let shared = respond(channels[1].plan(&numbered(0, &READY)));
+        assert_eq!(sense_of(&shared).code, code);
+        let unseen = respond(channels[1].plan(&numbered(1, &READY)));
+        assert_eq!(unseen, Response::good());
+    }
+}
+
+#[test]
 fn an_attention_goes_before_other_errors() {
     let unit = Arc::new(unit());
     let mut channel = ScsiSession::new(port(), &luns(&[(0, &unit)])).channel();
@@ -232,7 +259,7 @@ fn reading_the_inventory_answers_the_attention() {
 #[test]
 fn short_cdbs_naca_and_aca_are_refused() {
     let mut channel = channel_of(thin_model());
-    for row in ROWS {
+    for row in ROWS.iter().filter(|row| row.available(&thin_model())) {
         let length = row.usage.len();
         let mut cdb = vec![0; length];
         (cdb[0], cdb[1]) = (row.opcode, row.service_action.unwrap_or(0));
@@ -254,9 +281,7 @@ fn short_cdbs_naca_and_aca_are_refused() {
 #[test]
 fn reservations_are_not_there() {
     let mut channel = channel_of(model());
-    for opcode in [
-        0x16, 0x17, 0x56, 0x57, 0x5e, 0x5f, 0x7f, 0x83, 0x89, 0x3b, 0xff,
-    ] {
+    for opcode in [0x16, 0x17, 0x56, 0x57, 0x5e, 0x5f, 0x7f, 0x48, 0x3b, 0xff] {
         let sense = refused(&mut channel, &[opcode; 16]);
         assert_eq!(sense.code, codes::INVALID_OPCODE, "{opcode:02x}");
     }

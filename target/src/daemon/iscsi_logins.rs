@@ -1,0 +1,261 @@
+//! iSCSI logins. A connection is served before its login is over: its shard leads the login phase, and asks here whether the
+//! initiator may come in (RFC 7143 section 6).
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use pagecast_core::access::first_group;
+use pagecast_core::scsi::{PortName, ScsiSession, TargetPort};
+use pagecast_rdma::fabric::ConnectRequest;
+
+use super::directory::PortalDirectory;
+use super::listeners::{self, Portal};
+use super::logins::{AdmitError, Answer, Newcomer};
+use super::{Control, IscsiNexus, Nexus};
+use crate::iscsi::login::{LoginStatus, LoginSummary};
+use crate::iscsi::parameters::{Datamover, Limits};
+use crate::iser;
+use crate::session::Session;
+use crate::shard::connection::Connection;
+use crate::shard::iscsi::Channel;
+use crate::shard::messages::{Admission, CloseReason, ConnectionKey, ShardMessage};
+use crate::shard::protocol::Protocol;
+use crate::shard::stream::Stream;
+
+/// Connections that have not logged in, of all portals. Each of them has a limited time for it.
+const MAX_STRANGERS: usize = 128;
+
+/// Most commands in flight that an initiator is granted: some post no more receives than that.
+const MAX_COMMANDS: u32 = 128;
+
+/// Bytes of a data segment that an iSER initiator may send, and of its message with a few additional headers.
+const ISER_SEGMENT: usize = 8192;
+pub(super) const ISER_MESSAGE: usize = iser::message::MESSAGE_HEADERS + ISER_SEGMENT + 48;
+
+/// Receives beyond the command window: for immediate PDUs, and for logins.
+pub(super) const SPARE_RECEIVES: u32 = 8;
+
+/// The portal group that every portal of a target is in.
+pub(super) const PORTAL_GROUP: u16 = 1;
+
+impl Control {
+    /// Accepts a connection request of an iSER initiator (RFC 7145 section 5.1). Logging in comes after that.
+    pub(super) fn open_iser(
+        &mut self,
+        request: &ConnectRequest,
+        portal: &Portal,
+    ) -> Result<(), AdmitError> {
+        self.check_room()?;
+        let theirs = iser::negotiation::Initiator::decode(&request.private_data);
+        let port = self.port_for(&request.adapter)?;
+        let limits = self.iscsi_limits(Datamover::Iser);
+        let local = request.local.ip().map(|ip| SocketAddr::new(ip, 0));
+        let channel = self.channel(Datamover::Iser, limits, portal, local, &request.peer.ip());
+        let newcomer = Newcomer {
+            session: self.stranger(portal.transport.as_str(), request.peer.to_string()),
+            protocol: Protocol::Iscsi(Box::new(
+                channel.with_invalidation(theirs.takes_invalidation),
+            )),
+            port,
+            commands: limits.commands,
+            receives: limits.commands + SPARE_RECEIVES,
+        };
+        let (connection, completions) = self.make_connection(request, newcomer)?;
+        let (key, depth) = (connection.key, connection.reads_free);
+        let id = Some(request.connection);
+        self.enter(connection, id, None, completions, portal.targets.clone());
+        let answer = Answer::accept(
+            request,
+            iser::negotiation::answer(theirs.takes_invalidation).to_vec(),
+            depth,
+        );
+        self.answer_after(key, Vec::new(), answer);
+        Ok(())
+    }
+
+    /// Takes a TCP connection in.
+    pub(super) fn adopt_stream(
+        &mut self,
+        socket: TcpStream,
+        peer: SocketAddr,
+        portal: &Portal,
+    ) -> Result<(), io::Error> {
+        let full = |error: AdmitError| io::Error::other(error.to_string());
+        self.check_room().map_err(full)?;
+        listeners::prepare(&socket)?;
+        let local = socket.local_addr().ok();
+        let limits = self.iscsi_limits(Datamover::Tcp);
+        let channel = self.channel(Datamover::Tcp, limits, portal, local, &Some(peer.ip()));
+        let session = self.stranger(portal.transport.as_str(), peer.ip().to_string());
+        let none = || full(AdmitError::Full("no I/O thread takes it"));
+        let port = self.local_port.ok_or_else(none)?;
+        let shard = self.least_busy(port, 0).ok_or_else(none)?;
+        let place = self.ports.get_mut(port).and_then(Option::as_mut);
+        let buffers = place
+            .ok_or_else(none)?
+            .stock
+            .take()
+            .map_err(|error| full(error.into()))?;
+        let Some(key) = self.shards[shard].take_slot(shard as u16) else {
+            self.keep(port, buffers);
+            return Err(none());
+        };
+        let protocol = Protocol::Iscsi(Box::new(channel));
+        // No windows: they are registered memory of an adapter.
+        let caches = (self.shared.devices.iter()).map(|_| None).collect();
+        let connection = Connection {
+            stream: Some(Box::new(Stream::new(socket.into()))),
+            established: true,
+            ..Connection::new(key, port, session, protocol, buffers, caches)
+        };
+        tracing::debug!(%peer, "connected");
+        let targets = portal.targets.clone();
+        self.enter(Box::new(connection), None, None, 0, targets);
+        Ok(())
+    }
+
+    /// A shard asks whether an initiator may come in.
+    pub(super) fn iscsi_login(&mut self, key: ConnectionKey, summary: &LoginSummary) {
+        match self.admit_iscsi(key, summary) {
+            Ok((after, admission)) => self.answer_after(key, after, Answer::Admit(admission)),
+            Err(status) => {
+                self.shared.refused.fetch_add(1, Relaxed);
+                self.tell(key, ShardMessage::Admitted(key, Err(status)));
+            }
+        }
+    }
+
+    fn admit_iscsi(
+        &mut self,
+        key: ConnectionKey,
+        summary: &LoginSummary,
+    ) -> Result<(Vec<ConnectionKey>, Admission), LoginStatus> {
+        let shared = Arc::clone(&self.shared);
+        let entry = (self.connections.get(&key)).ok_or(LoginStatus::SERVICE_UNAVAILABLE)?;
+        let (peer, transport, targets) =
+            (entry.peer.clone(), entry.transport, entry.targets.clone());
+        let refused = |why: &str| {
+            tracing::warn!(initiator = %summary.initiator, target = ?summary.target, %peer, why, "refused a login");
+        };
+        if self.draining {
+            return Err(LoginStatus::SERVICE_UNAVAILABLE);
+        }
+        let wanted = summary.target.as_deref().unwrap_or_default();
+        let mut candidates = targets
+            .iter()
+            .filter_map(|&index| shared.targets.get(index));
+        let target = candidates
+            .find(|target| target.identity.iqn.eq_ignore_ascii_case(wanted))
+            .ok_or(LoginStatus::NOT_FOUND)?;
+        let names = [summary.initiator.clone(), peer.clone()];
+        let groups = target
+            .groups
+            .iter()
+            .map(|group| (group, &group.patterns[..]));
+        let Some(group) = first_group(groups, &names) else {
+            refused(
+                "no access group admits it; add its name to \"initiators\" of a group of this target",
+            );
+            return Err(LoginStatus::FORBIDDEN);
+        };
+        let nexus = Nexus::Iscsi(IscsiNexus {
+            initiator: summary.initiator.clone(),
+            isid: summary.isid,
+            target: target.name.clone(),
+        });
+        // A connection more for a session: it may have one only (MaxConnections).
+        if summary.tsih != 0 {
+            refused("it asks for another connection of a session, which may have one only");
+            let known = self.sessions.contains_key(&nexus);
+            return Err(if known {
+                LoginStatus::TOO_MANY_CONNECTIONS
+            } else {
+                LoginStatus::SESSION_DOES_NOT_EXIST
+            });
+        }
+        // An initiator that is in already takes its own session's place (session reinstatement, RFC 7143 section 6.3.5).
+        let full = self.sessions.len() >= shared.settings.max_sessions as usize;
+        if full && !self.sessions.contains_key(&nexus) {
+            refused("\"max_sessions\" initiators are logged in already");
+            return Err(LoginStatus::OUT_OF_RESOURCES);
+        }
+        let after: Vec<_> = (self.connections.iter())
+            .filter(|&(&other, entry)| entry.nexus.as_ref() == Some(&nexus) && other != key)
+            .map(|(&other, _)| other)
+            .collect();
+        for &other in &after {
+            self.end(other, CloseReason::Replaced);
+        }
+        let name = PortName::Iscsi {
+            target: target.identity.iqn.clone(),
+            portal_group: PORTAL_GROUP,
+        };
+        let initiator = summary.initiator.clone();
+        let session = self.new_session(target, group, name, transport, initiator, peer);
+        self.log_in(key, nexus, &session);
+        let tsih = u16::try_from(session.id.0 % 0xffff).unwrap_or_default() + 1;
+        Ok((after, Admission { session, tsih }))
+    }
+
+    /// Strangers are many or few, but never all that there is room for.
+    fn check_room(&self) -> Result<(), AdmitError> {
+        if self.draining {
+            return Err(AdmitError::Full("the daemon is stopping"));
+        }
+        let strangers = self.connections.values();
+        let strangers = strangers.filter(|entry| entry.session.is_none()).count();
+        if strangers >= MAX_STRANGERS {
+            return Err(AdmitError::Full(
+                "too many connections that have not logged in",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The session of a connection that has not logged in: it has no logical unit.
+    fn stranger(&mut self, transport: &'static str, peer: String) -> Arc<Session> {
+        let port = TargetPort {
+            relative_identifier: 1,
+            group: 1,
+            name: PortName::Iscsi {
+                target: String::new(),
+                portal_group: PORTAL_GROUP,
+            },
+        };
+        let scsi = ScsiSession::new(port, &std::collections::BTreeMap::new());
+        let initiator = "(not logged in)".to_owned();
+        self.session(scsi, transport, initiator, peer, "", "")
+    }
+
+    fn channel(
+        &self,
+        datamover: Datamover,
+        limits: Limits,
+        portal: &Portal,
+        local: Option<SocketAddr>,
+        peer: &Option<std::net::IpAddr>,
+    ) -> Channel {
+        let directory = PortalDirectory {
+            shared: Arc::clone(&self.shared),
+            portal: portal.clone(),
+            local,
+            peer: peer.map(|peer| peer.to_string()),
+        };
+        Channel::new(datamover, limits, Arc::new(directory))
+    }
+
+    fn iscsi_limits(&self, datamover: Datamover) -> Limits {
+        let settings = &self.shared.settings;
+        Limits {
+            commands: settings.queue_depth.min(MAX_COMMANDS),
+            receive_data_segment: match datamover {
+                Datamover::Iser => ISER_SEGMENT as u32,
+                Datamover::Tcp => 256 << 10,
+            },
+            max_burst: 1 << 20,
+            first_burst: 64 << 10,
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Where the daemon listens: the connection manager's listeners, and TCP's.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+
+use pagecast_rdma::fabric::{FabricError, ListenAddress, ServiceId};
+use pagecast_rdma::local::LocalAdapter;
+
+use super::{BACKLOG, Control, StartError};
+use crate::config::{self, Config, Endpoint, Transport};
+
+/// What comes in at a portal.
+#[derive(Clone, Debug)]
+pub(super) struct Portal {
+    /// What is spoken there.
+    pub(super) transport: Transport,
+    /// The targets that are reached through it, by index.
+    pub(super) targets: Arc<[usize]>,
+}
+
+/// A TCP socket that listens.
+#[derive(Debug)]
+pub(super) struct TcpPortal {
+    socket: TcpListener,
+    portal: Portal,
+}
+
+impl TcpPortal {
+    /// Readable when somebody connects.
+    pub(super) fn event_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Control {
+    /// Listens on every portal.
+    pub(super) fn listen(&mut self, config: &Config) -> Result<(), StartError> {
+        let all = config.listeners();
+        let has_ipv4 = |port: u16| {
+            all.iter().any(|listener| {
+                matches!(listener.portal.endpoint, Endpoint::Ip { address: IpAddr::V4(_), port: other } if other == port)
+            })
+        };
+        for listener in &all {
+            if !Transport::SERVED.contains(&listener.portal.transport) {
+                continue;
+            }
+            let addresses = match listener.portal.endpoint {
+                // An IPv6 listener takes IPv6 only, so the wildcard for both is two listeners.
+                Endpoint::Ip { address, port }
+                    if address.is_unspecified() && address.is_ipv6() && !has_ipv4(port) =>
+                {
+                    let both = [Ipv4Addr::UNSPECIFIED.into(), address];
+                    both.map(|address| ListenAddress::Ip(SocketAddr::new(address, port)))
+                        .to_vec()
+                }
+                Endpoint::Ip { address, port } => {
+                    vec![ListenAddress::Ip(SocketAddr::new(address, port))]
+                }
+                Endpoint::Service { service_id } => {
+                    vec![ListenAddress::Service(ServiceId(service_id.value()))]
+                }
+            };
+            let portal = Portal {
+                transport: listener.portal.transport,
+                targets: listener.targets.clone().into(),
+            };
+            for address in addresses {
+                self.listen_at(address, &portal, listener.portal)?;
+            }
+            tracing::info!(portal = %listener.portal, "listening");
+        }
+        self.shared.ready.store(true, SeqCst);
+        Ok(())
+    }
+
+    fn listen_at(
+        &mut self,
+        address: ListenAddress,
+        portal: &Portal,
+        configured: config::Portal,
+    ) -> Result<(), StartError> {
+        let failed = |source: FabricError| {
+            let hint = hint(&source);
+            StartError::Listen {
+                portal: configured.to_string(),
+                source,
+                hint,
+            }
+        };
+        match address {
+            ListenAddress::Ip(address) if !portal.transport.is_rdma() => {
+                if self.local_port.is_none() {
+                    let adapter = LocalAdapter::new()?;
+                    self.local_port = Some(self.add_adapter(Arc::new(adapter))?);
+                }
+                let socket = listen_tcp(address).map_err(|source| {
+                    failed(FabricError::Call {
+                        call: "listen",
+                        source,
+                    })
+                })?;
+                self.tcp_portals.push(TcpPortal {
+                    socket,
+                    portal: portal.clone(),
+                });
+            }
+            address => {
+                let id = self.manager.listen(address, BACKLOG).map_err(failed)?;
+                self.listeners.insert(id, portal.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in those who connected over TCP, and says whether there was anybody.
+    pub(super) fn accept_tcp(&mut self) -> bool {
+        let mut arrived = Vec::new();
+        for listener in &self.tcp_portals {
+            // Bounded, so that a storm of connections does not keep mail waiting.
+            for _ in 0..16 {
+                match listener.socket.accept() {
+                    Ok((socket, peer)) => arrived.push((socket, peer, listener.portal.clone())),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) => {
+                        // Out of descriptors, say; others are served on.
+                        tracing::warn!(%error, "cannot accept a connection");
+                        break;
+                    }
+                }
+            }
+        }
+        let any = !arrived.is_empty();
+        for (socket, peer, portal) in arrived {
+            if let Err(error) = self.adopt_stream(socket, peer, &portal) {
+                tracing::warn!(%peer, %error, "cannot take a connection");
+            }
+        }
+        any
+    }
+}
+
+/// A socket that listens and never blocks. IPv6 sockets take IPv6 alone, as the connection manager's do.
+fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
+    let family = if address.is_ipv6() {
+        AddressFamily::INET6
+    } else {
+        AddressFamily::INET
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = net::socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    net::bind(&socket, &address)?;
+    net::listen(&socket, BACKLOG as i32)?;
+    Ok(TcpListener::from(socket))
+}
+
+/// What a new connection's socket is set to: small PDUs leave at once, and a peer that is gone is noticed.
+pub(super) fn prepare(socket: &TcpStream) -> io::Result<()> {
+    use rustix::net::sockopt;
+    socket.set_nonblocking(true)?;
+    socket.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(socket, true)?;
+    Ok(())
+}
+
+/// What to do when a portal cannot listen.
+fn hint(error: &FabricError) -> &'static str {
+    match error {
+        FabricError::Call { source, .. } => match source.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                "; another program listens there: stop it, or choose another \"port\""
+            }
+            std::io::ErrorKind::AddrNotAvailable => {
+                "; no RDMA-capable interface of this machine has that address: use one that has, or \"0.0.0.0\""
+            }
+            _ => "",
+        },
+        _ => "",
+    }
+}

@@ -1,0 +1,126 @@
+//! Task attributes (SAM-5 8.6): what ORDERED and HEAD OF QUEUE mean among the commands of one connection and logical unit.
+//!
+//! Each I_T nexus has a task set of its own (TST 001b), and which of several connections a command came over first is nobody's
+//! knowledge; so the order is that of one connection. An ORDERED command waits until all that came before it
+//! have ended, and what comes after waits for it. HEAD OF QUEUE goes at once: nothing here waits for anything else that
+//! it could be put in front of.
+//!
+//! Commands are planned when they arrive and started when it is their turn. As long as nobody uses ORDERED, all of it is one
+//! comparison for each command that comes and one for each that goes.
+
+use std::collections::VecDeque;
+
+use pagecast_core::scsi::{Plan, TaskAttribute, UnitId};
+
+use super::Shard;
+use super::task::{Phase, TaskId};
+
+/// What waits for its turn on a connection.
+#[derive(Debug, Default)]
+pub struct Order {
+    /// ORDERED commands that have not ended.
+    ordered: usize,
+    /// Commands that wait, oldest first.
+    parked: VecDeque<Parked>,
+    /// A command has ended since the queue was last looked at.
+    due: bool,
+}
+
+#[derive(Debug)]
+struct Parked {
+    id: TaskId,
+    unit: UnitId,
+    ordered: bool,
+    plan: Plan,
+}
+
+impl Order {
+    /// Whether any command may have to wait.
+    pub fn is_active(&self) -> bool {
+        self.ordered > 0
+    }
+
+    /// A command has ended. Whether the queue has to be looked at, and nobody knows yet.
+    pub fn ended(&mut self, ordered: bool) -> bool {
+        self.ordered -= usize::from(ordered);
+        !std::mem::replace(&mut self.due, true)
+    }
+
+    /// A command that waits has been aborted.
+    pub fn forget(&mut self, id: TaskId) {
+        self.parked.retain(|parked| parked.id != id);
+    }
+}
+
+impl Shard {
+    /// Starts a command that is not SIMPLE, or not alone with such: now, or when it is its turn.
+    #[cold]
+    pub(super) fn enter(&mut self, id: TaskId, attribute: TaskAttribute, plan: Plan) {
+        let task = self.tasks.get(id);
+        let slot = usize::from(task.connection);
+        let ordered = attribute == TaskAttribute::Ordered;
+        let may_wait = ordered || attribute == TaskAttribute::Simple;
+        // What is addressed to no logical unit is answered at once.
+        let Some(unit) = task.unit.filter(|_| may_wait) else {
+            return self.follow(id, plan);
+        };
+        task.ordered = ordered;
+        let Some(Some(connection)) = self.connections.get_mut(slot) else {
+            return;
+        };
+        connection.order.ordered += usize::from(ordered);
+        // Whoever waits goes first.
+        let waits = connection.order.parked.iter().any(|p| p.unit == unit)
+            || connection.tasks.iter().any(|&other| {
+                let task = self.tasks.get(other);
+                let older = other != id && task.counted && task.unit == Some(unit);
+                older && (ordered || task.ordered)
+            });
+        if !waits {
+            return self.follow(id, plan);
+        }
+        self.tasks.get(id).phase = Phase::Ordered;
+        connection.order.parked.push_back(Parked {
+            id,
+            unit,
+            ordered,
+            plan,
+        });
+    }
+
+    /// Starts what had to wait, on connections where a command has ended.
+    pub(super) fn serve_order(&mut self) {
+        while let Some(slot) = self.reordered.pop() {
+            if let Some(Some(connection)) = self.connections.get_mut(usize::from(slot)) {
+                connection.order.due = false;
+            }
+            while let Some((id, plan)) = self.next_in_order(usize::from(slot)) {
+                self.tasks.get(id).phase = Phase::Running;
+                self.follow(id, plan);
+            }
+        }
+    }
+
+    /// The first command that waits no longer. It leaves the queue.
+    fn next_in_order(&mut self, slot: usize) -> Option<(TaskId, Plan)> {
+        let connection = self.connections.get_mut(slot)?.as_deref_mut()?;
+        let (order, tasks) = (&mut connection.order, &connection.tasks);
+        let mut at = 0;
+        while let Some(parked) = order.parked.get(at) {
+            let mut ahead = order.parked.iter().take(at);
+            // Behind an ORDERED one that waits everything does, and so does that itself behind anything.
+            let waits = ahead.any(|p| p.unit == parked.unit && (p.ordered || parked.ordered))
+                || tasks.iter().any(|&other| {
+                    let task = self.tasks.get(other);
+                    let runs = task.counted && task.phase != Phase::Ordered;
+                    runs && task.unit == Some(parked.unit) && (parked.ordered || task.ordered)
+                });
+            if !waits {
+                let parked = order.parked.remove(at)?;
+                return Some((parked.id, parked.plan));
+            }
+            at += 1;
+        }
+        None
+    }
+}
