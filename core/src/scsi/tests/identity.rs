@@ -145,6 +145,51 @@ fn extended_inquiry_and_mode_page_policy() {
 }
 
 #[test]
+fn third_party_copy() {
+    let mut channel = channel_of(model());
+    let page = inquiry(&mut channel, 0x8f);
+    let mut descriptors = Vec::new();
+    let mut rest = &page[4..];
+    while let [kind1, kind2, high, low, tail @ ..] = rest {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        assert_eq!(length % 4, 0);
+        descriptors.push((u16::from_be_bytes([*kind1, *kind2]), &tail[..length]));
+        rest = &tail[length..];
+    }
+    assert_eq!(rest, []);
+    let kinds: Vec<u16> = descriptors.iter().map(|(kind, _)| *kind).collect();
+    assert_eq!(kinds, [0x0001, 0x0004, 0x0008, 0x000c, 0x8001]);
+
+    // EXTENDED COPY (LID1), and what is known of it.
+    let commands = descriptors[0].1;
+    assert_eq!(commands[..5], [8, 0x83, 1, 0x00, 0x84]);
+    for action in &commands[6..6 + usize::from(commands[5])] {
+        let cdb = [0x84, *action, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0];
+        let plan = channel.plan(&command(&cdb));
+        let Plan::Respond(response) = plan else {
+            panic!("{plan:?}");
+        };
+        let code = response.sense.map(|sense| sense.code);
+        assert_ne!(code, Some(codes::INVALID_OPCODE), "{action:02x}");
+    }
+
+    // RECEIVE COPY RESULTS says the same of the limits.
+    let mut cdb = [0; 16];
+    (cdb[0], cdb[1], cdb[13]) = (0x84, 0x03, 255);
+    let operating = data(&mut channel, &cdb);
+    let limits = descriptors[1].1;
+    assert_eq!(limits.len(), 0x1c);
+    assert_eq!(limits[4..8], operating[8..12]);
+    assert_eq!(limits[8..12], operating[12..16]);
+    let types = descriptors[2].1;
+    assert_eq!(types[..3], [2, 0x02, 0xe4]);
+    let general = descriptors[4].1;
+    assert_eq!(general.len(), 0x20);
+    assert_eq!(general[8..12], operating[16..20]);
+    assert_eq!((general[7], general[12]), (operating[36], operating[37]));
+}
+
+#[test]
 fn block_limits() {
     let mut channel = channel_of(model());
     let mut expected = vec![0; 64];

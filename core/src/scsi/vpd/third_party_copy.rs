@@ -1,5 +1,6 @@
 //! Third-party copy (SPC-4 7.8.17).
 
+use crate::scsi::copy::LIMITS;
 use crate::scsi::opcodes::{self, EXTENDED_COPY, RECEIVE_COPY_RESULTS};
 use crate::scsi::port::TargetPort;
 use crate::scsi::unit::LogicalUnit;
@@ -11,21 +12,10 @@ pub(super) fn page(unit: &LogicalUnit, _: &TargetPort) -> Vec<u8> {
         parameter_data(),
         supported_descriptors(),
         supported_cscd_ids(),
-        general_operations(unit),
+        general_operations(),
     ]
     .concat()
 }
-
-/// The most CSCD descriptors that an EXTENDED COPY may have.
-const MAX_CSCDS: u16 = 2;
-/// The most segment descriptors that it may have.
-const MAX_SEGMENTS: u16 = 8;
-/// The most bytes of both together.
-const MAX_DESCRIPTORS_LENGTH: u32 = MAX_CSCDS as u32 * 32 + MAX_SEGMENTS as u32 * 28;
-/// Block device to block device, and identification descriptor CSCD (SPC-4 6.4).
-const DESCRIPTOR_TYPES: [u8; 2] = [0x02, 0xe4];
-/// The most bytes that a segment may copy.
-const MAX_SEGMENT_LENGTH: u32 = 16 << 20;
 
 /// A third-party copy descriptor, padded to four bytes.
 fn descriptor(kind: u16, body: &[u8]) -> Vec<u8> {
@@ -56,17 +46,17 @@ fn supported_commands(unit: &LogicalUnit) -> Vec<u8> {
 /// Parameter data: what a parameter list of EXTENDED COPY may have.
 fn parameter_data() -> Vec<u8> {
     let mut body = [0; 28];
-    body[4..6].copy_from_slice(&MAX_CSCDS.to_be_bytes());
-    body[6..8].copy_from_slice(&MAX_SEGMENTS.to_be_bytes());
-    body[8..12].copy_from_slice(&MAX_DESCRIPTORS_LENGTH.to_be_bytes());
-    // MAXIMUM INLINE DATA LENGTH is 0.
+    body[4..6].copy_from_slice(&LIMITS.targets.to_be_bytes());
+    body[6..8].copy_from_slice(&LIMITS.segments.to_be_bytes());
+    body[8..12].copy_from_slice(&LIMITS.list_length.to_be_bytes());
+    body[12..16].copy_from_slice(&LIMITS.inline_data.to_be_bytes());
     descriptor(0x0004, &body)
 }
 
 /// Supported descriptors, by their type codes.
 fn supported_descriptors() -> Vec<u8> {
-    let mut body = vec![DESCRIPTOR_TYPES.len() as u8];
-    body.extend(DESCRIPTOR_TYPES);
+    let mut body = vec![LIMITS.descriptor_types.len() as u8];
+    body.extend(LIMITS.descriptor_types);
     descriptor(0x0008, &body)
 }
 
@@ -76,13 +66,14 @@ fn supported_cscd_ids() -> Vec<u8> {
 }
 
 /// General copy operations.
-fn general_operations(unit: &LogicalUnit) -> Vec<u8> {
+fn general_operations() -> Vec<u8> {
     let mut body = [0; 32];
-    // TOTAL CONCURRENT COPIES, MAXIMUM IDENTIFIED CONCURRENT COPIES: each is finished before its status.
-    body[..4].copy_from_slice(&1_u32.to_be_bytes());
-    body[4..8].copy_from_slice(&1_u32.to_be_bytes());
-    body[8..12].copy_from_slice(&MAX_SEGMENT_LENGTH.to_be_bytes());
-    // DATA SEGMENT GRANULARITY, as a power of two: a block.
-    body[12] = unit.block_size().trailing_zeros() as u8;
+    // TOTAL CONCURRENT COPIES, MAXIMUM IDENTIFIED CONCURRENT COPIES.
+    let concurrent = u32::from(LIMITS.concurrent).to_be_bytes();
+    body[..4].copy_from_slice(&concurrent);
+    body[4..8].copy_from_slice(&concurrent);
+    body[8..12].copy_from_slice(&LIMITS.segment_length.to_be_bytes());
+    // DATA SEGMENT GRANULARITY, INLINE DATA GRANULARITY.
+    body[12] = LIMITS.granularity;
     descriptor(0x8001, &body)
 }
