@@ -89,17 +89,7 @@ impl Reply {
 
     /// Sense key, additional sense code and qualifier, of fixed or descriptor format sense data.
     pub fn sense(&self) -> Option<(u8, u8, u8)> {
-        let sense = &self.response.sense;
-        let (key, code, qualifier) = match sense.first()? & 0x7f {
-            0x70 | 0x71 => (2, 12, 13),
-            0x72 | 0x73 => (1, 2, 3),
-            _ => return None,
-        };
-        Some((
-            sense.get(key)? & 0x0f,
-            sense.get(code).copied().unwrap_or(0),
-            sense.get(qualifier).copied().unwrap_or(0),
-        ))
+        crate::scsi::sense(&self.response.sense)
     }
 
     /// Copies out the data in that arrived: all that was offered, less the residual.

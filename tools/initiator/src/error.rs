@@ -5,6 +5,8 @@ use thiserror::Error;
 
 use crate::channel::ChannelState;
 use crate::codec::DecodeError;
+use crate::iscsi::ProtocolError;
+use crate::iser::State;
 
 /// Why a call failed.
 #[derive(Debug, Error)]
@@ -18,6 +20,12 @@ pub enum InitiatorError {
     /// The target sent something that SRP does not allow.
     #[error("the target broke the protocol: {0}")]
     Protocol(#[from] DecodeError),
+    /// The target sent something that iSCSI or iSER does not allow.
+    #[error("the target broke the protocol: {0}")]
+    Iscsi(#[from] ProtocolError),
+    /// The connection is not up (any more).
+    #[error("the connection is not up: {0:?}")]
+    NotConnected(State),
     /// The channel is not logged in (any more).
     #[error("the channel is not up: {0:?}")]
     NotUp(ChannelState),

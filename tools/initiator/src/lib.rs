@@ -1,4 +1,6 @@
-//! A small SRP initiator over the fabric seam, for tests and benchmarks.
+//! Small SRP and iSER initiators over the fabric seam, for tests and benchmarks.
+//!
+//! The SRP one is here, the iSER one in [`iser`]; [`iscsi`] also serves those who have a TCP stream.
 //!
 //! It works over any [`Fabric`](pagecast_rdma::fabric::Fabric) and never blocks: [`Initiator::turn`] takes what the connection
 //! manager and the completion queues have, and returns. A deterministic test interleaves its turns with the target's and
@@ -14,6 +16,8 @@ pub mod codec;
 mod command;
 mod error;
 mod initiator;
+pub mod iscsi;
+pub mod iser;
 mod memory;
 pub mod scsi;
 

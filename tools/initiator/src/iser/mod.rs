@@ -1,0 +1,12 @@
+//! iSER (RFC 7145) as an initiator speaks it: [`crate::iscsi`] over queue pairs.
+//!
+//! Buffers are posted as Linux posts them: one for the response to each login request, all the others when the last one is
+//! sent, and for a discovery session never more than that one. A target that sends more than it was asked for runs into
+//! receiver-not-ready here as it would there.
+
+mod connection;
+mod initiator;
+pub mod wire;
+
+pub use connection::{Command, Data, Event, Options, Reply, State};
+pub use initiator::{ConnectionHandle, IserInitiator};
