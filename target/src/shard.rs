@@ -24,6 +24,7 @@ pub mod locks;
 pub mod manage;
 pub mod messages;
 pub mod order;
+pub mod pipes;
 pub mod port;
 pub mod protocol;
 pub mod srp;
