@@ -50,7 +50,10 @@ fn parameter_data(range: BlockRange, extents: &[Extent], most: u32) -> Vec<u8> {
     let end = range.lba.saturating_add(range.blocks);
     let mut data = vec![0; HEADER as usize];
     let mut next = range.lba;
-    let mut extents = extents.iter().filter_map(|extent| clipped(extent, end)).peekable();
+    let mut extents = extents
+        .iter()
+        .filter_map(|extent| clipped(extent, end))
+        .peekable();
     for _ in 0..most {
         // Extents that are behind us are not looked at again.
         while extents.next_if(|(_, stop, _)| *stop <= next).is_some() {}

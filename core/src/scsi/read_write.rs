@@ -210,11 +210,7 @@ fn write_verify(context: &Context<'_>, cdb: &Cdb, form: &Form) -> Planned {
     if range.blocks == 0 {
         return context.good();
     }
-    context.block(
-        BlockOp::WriteVerify { range, compare },
-        true,
-        cdb.bit(1, 4),
-    )
+    context.block(BlockOp::WriteVerify { range, compare }, true, cdb.bit(1, 4))
 }
 
 fn verify(context: &Context<'_>, cdb: &Cdb, form: &Form) -> Planned {

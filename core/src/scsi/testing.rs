@@ -122,3 +122,24 @@ pub(crate) fn select(channel: &mut ScsiChannel, cdb: &[u8], list: &[u8]) -> Plan
         other => other,
     }
 }
+
+/// CDBs of one family for an address and a number of blocks, with byte 1 as given.
+pub(crate) fn cdb(opcode: u8, byte1: u8, lba: u64, blocks: u32) -> Vec<u8> {
+    let lba8 = lba.to_be_bytes();
+    let [_, _, high, low] = blocks.to_be_bytes();
+    match opcode >> 5 {
+        0 => vec![opcode, lba8[5], lba8[6], lba8[7], low, 0],
+        1 | 2 => [&[opcode, byte1], &lba8[4..], &[0, high, low, 0]].concat(),
+        4 => [&[opcode, byte1], &lba8[..], &blocks.to_be_bytes(), &[0, 0]].concat(),
+        5 => [&[opcode, byte1], &lba8[4..], &blocks.to_be_bytes(), &[0, 0]].concat(),
+        _ => panic!("{opcode:02x}"),
+    }
+}
+
+/// A command whose initiator has just so many bytes.
+pub(crate) fn sending(cdb: &[u8], data_out_length: u64) -> Command<'_> {
+    Command {
+        data_out_length,
+        ..command(cdb)
+    }
+}

@@ -1,9 +1,12 @@
 //! The whole device, as an initiator sees it.
 
 mod blocks;
+mod conditional;
+mod copies;
 mod hostile;
 mod identity;
 mod logs;
 mod modes;
+mod provisioning;
 mod reports;
 mod sessions;

@@ -1,14 +1,10 @@
 //! The parameter list of EXTENDED COPY (LID1), and the copy that it asks for (SPC-4).
 
-use super::{
-    BLOCK_TO_BLOCK, HEADER_LENGTH, IDENTIFICATION, LIMITS, SEGMENT_LENGTH, TARGET_LENGTH,
-};
+use super::{BLOCK_TO_BLOCK, HEADER_LENGTH, IDENTIFICATION, LIMITS, SEGMENT_LENGTH, TARGET_LENGTH};
 use crate::block::{BlockOp, BlockRange, CopySegment, Transfer};
 use crate::scsi::cdb::Cdb;
 use crate::scsi::channel::Slot;
-use crate::scsi::plan::{
-    BlockCommand, Context, ParameterList, PendingParameters, Plan, Planned,
-};
+use crate::scsi::plan::{BlockCommand, Context, ParameterList, PendingParameters, Plan, Planned};
 use crate::scsi::response::Response;
 use crate::scsi::sense::{FieldPointer, Sense, SenseCode, codes};
 use crate::scsi::session::ScsiSession;
@@ -143,7 +139,11 @@ impl<'a> List<'a> {
         })
     }
 
-    fn targets<'s>(&self, session: &ScsiSession, slots: &'s [Slot]) -> Result<Vec<Target<'s>>, Sense> {
+    fn targets<'s>(
+        &self,
+        session: &ScsiSession,
+        slots: &'s [Slot],
+    ) -> Result<Vec<Target<'s>>, Sense> {
         let descriptors = self.targets.chunks_exact(TARGET_LENGTH).enumerate();
         let target = descriptors.map(|(index, descriptor)| {
             let target = Target {

@@ -58,9 +58,9 @@ impl CopyNotes {
     /// A copy has ended. It is known by what it copied; of several that copy the same, it does not matter which one it was.
     pub(crate) fn end(&self, unit: UnitId, segments: &[CopySegment], outcome: Result<(), Sense>) {
         let mut notes = self.lock();
-        let note = notes.iter_mut().find(|note| {
-            note.unit == unit && note.outcome.is_none() && note.segments == segments
-        });
+        let note = notes
+            .iter_mut()
+            .find(|note| note.unit == unit && note.outcome.is_none() && note.segments == segments);
         if let Some(note) = note {
             note.outcome = Some(outcome);
         }
@@ -88,7 +88,9 @@ impl CopyNotes {
     /// FAILED SEGMENT DETAILS: they are told once, and then the copy is forgotten.
     pub(super) fn take_failure(&self, unit: UnitId, list_identifier: u8) -> Option<Sense> {
         let mut notes = self.lock();
-        let at = notes.iter().position(|note| note.is(unit, list_identifier))?;
+        let at = notes
+            .iter()
+            .position(|note| note.is(unit, list_identifier))?;
         let sense = notes.get(at)?.outcome?.err()?;
         notes.remove(at);
         Some(sense)
