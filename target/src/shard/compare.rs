@@ -270,6 +270,6 @@ mod tests {
         for bytes in [512, 1024, 1100, 1536, 2048, 2559, 2560] {
             assert_eq!(cut(bytes), whole[bytes..], "{bytes}");
         }
-        assert_eq!(cut(9999), []);
+        assert!(cut(9999).is_empty());
     }
 }
