@@ -254,6 +254,9 @@ impl Shard {
 
     fn adopt(&mut self, mut connection: Box<Connection>) {
         connection.adopted = Some(self.now);
+        if let Protocol::Iscsi(channel) = &mut connection.protocol {
+            channel.begin(self.clock);
+        }
         let slot = usize::from(connection.key.slot);
         if self.connections.len() <= slot {
             self.connections.resize_with(slot + 1, || None);

@@ -14,6 +14,7 @@ use super::directory::PortalDirectory;
 use super::listeners::{self, Portal};
 use super::logins::{AdmitError, Answer, Newcomer};
 use super::{Control, IscsiNexus, Nexus};
+use crate::iscsi::connection::Timers;
 use crate::iscsi::login::{LoginStatus, LoginSummary};
 use crate::iscsi::parameters::{Datamover, Limits};
 use crate::iser;
@@ -243,7 +244,13 @@ impl Control {
             local,
             peer: peer.map(|peer| peer.to_string()),
         };
-        Channel::new(datamover, limits, Arc::new(directory))
+        let settings = &self.shared.settings;
+        let timers = Timers {
+            nop_interval: settings.nop_interval.duration(),
+            nop_timeout: settings.nop_timeout.duration(),
+            ..Timers::default()
+        };
+        Channel::new(datamover, limits, Arc::new(directory), timers)
     }
 
     fn iscsi_limits(&self, datamover: Datamover) -> Limits {

@@ -3,9 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+/// The portal group of every portal: sessions may be opened through any of them (RFC 7143 section 4.4.1).
+pub const PORTAL_GROUP: u16 = 1;
+
 /// Answers questions of one connection: it knows the portal that the connection came in through.
 pub trait Directory: Send + Sync + fmt::Debug {
-    /// Whether this initiator may log in to a target here.
+    /// Whether this initiator may log in to a target here. Names are in lower case.
     fn target(&self, target: &str, initiator: &str) -> Lookup;
 
     /// What an initiator has to prove for a discovery session; `None` if nothing.

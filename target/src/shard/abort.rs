@@ -38,6 +38,9 @@ impl Shard {
                 let units = connection.scsi.reset_all();
                 self.abort_everywhere(id, &units, None);
             }
+            (ManagementFunction::TaskReassign, _) => {
+                self.end_management(id, ManagementStatus::NoReassignment);
+            }
             (ManagementFunction::NotSupported, _) => {
                 self.end_management(id, ManagementStatus::NotSupported);
             }

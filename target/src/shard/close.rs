@@ -10,7 +10,7 @@ use pagecast_rdma::fabric::{Completion, CompletionStatus};
 use super::Shard;
 use super::connection::{Connection, FLUSH_TIMEOUT_SECONDS};
 use super::messages::{CloseReason, ControlMessage};
-use super::protocol::Then;
+use super::protocol::{Protocol, Then};
 use super::task::Phase;
 use super::work_id::Kind;
 
@@ -160,8 +160,16 @@ impl Shard {
                 continue;
             };
             let Some((_, since)) = connection.closing else {
-                if let Some(reason) = overdue(connection, self.now) {
-                    self.close(slot, reason);
+                let mut late = overdue(connection, self.now);
+                if let Protocol::Iscsi(channel) = &mut connection.protocol
+                    && let Some(why) = channel.tick(self.clock)
+                {
+                    tracing::warn!(initiator = %connection.session.initiator, peer = %connection.session.peer, %why, "timeout");
+                    late = late.or(Some(CloseReason::Stalled));
+                }
+                match late {
+                    Some(reason) => self.close(slot, reason),
+                    None => self.pump_control(slot),
                 }
                 continue;
             };

@@ -30,6 +30,8 @@ pub enum ManagementFunction {
     LogicalUnitReset,
     /// iSCSI's TARGET WARM RESET and TARGET COLD RESET: every logical unit that the initiator sees.
     TargetReset,
+    /// iSCSI's TASK REASSIGN, for error recovery that this target has not.
+    TaskReassign,
     /// One that this target has not.
     NotSupported,
 }

@@ -7,6 +7,7 @@ use super::iscsi;
 use super::manage::ManagementRequest;
 use super::srp;
 use super::task::{Ending, Task};
+pub use crate::iscsi::connection::Then;
 use crate::iscsi::login::LoginSummary;
 
 /// One connection's protocol state.
@@ -80,15 +81,6 @@ impl Protocol {
             Self::Iscsi(channel) => channel.farewell(out),
         }
     }
-}
-
-/// What follows a message of ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Then {
-    /// Business as usual.
-    GoOn,
-    /// The connection is closed once it has left: the initiator logged out, or may not log in.
-    Close,
 }
 
 /// CHECK CONDITION with ILLEGAL REQUEST.

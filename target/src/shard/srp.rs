@@ -137,7 +137,9 @@ impl Channel {
                 let code = match status {
                     // A command that is not there has ended already, which is what ABORT TASK wants (SAM-5 7.2).
                     ManagementStatus::Complete | ManagementStatus::NoTask => ResponseCode::Complete,
-                    ManagementStatus::NotSupported => ResponseCode::FunctionNotSupported,
+                    ManagementStatus::NotSupported | ManagementStatus::NoReassignment => {
+                        ResponseCode::FunctionNotSupported
+                    }
                     ManagementStatus::NoUnit => ResponseCode::FunctionFailed,
                 };
                 Response::task_management(tag, delta, code)

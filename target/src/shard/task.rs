@@ -344,6 +344,8 @@ pub enum ManagementStatus {
     NoUnit,
     /// ABORT TASK for a command that is not there.
     NoTask,
+    /// TASK REASSIGN
+    NoReassignment,
 }
 
 /// A position in two lists of pieces that cover the same bytes in different cuts.
