@@ -10,7 +10,7 @@ use super::lun::Lun;
 use super::plan::{Command, PendingParameters, Plan};
 use super::response::Response;
 use super::session::ScsiSession;
-use super::unit::{LogicalUnit, UnitId};
+use super::unit::{LogicalUnit, ResetKind, UnitId};
 use crate::block::{BlockFault, BlockOp, Extent};
 
 /// Names a logical unit within one channel, for as long as the channel lives.
@@ -124,16 +124,7 @@ impl ScsiChannel {
 
     /// Resets every logical unit of the session, and names them (TARGET RESET; SAM-5 7).
     pub fn reset_all(&mut self) -> Vec<UnitId> {
-        if self.generation != self.session.generation() {
-            self.refresh();
-        }
-        let units = self.slots.iter().map(|slot| self.unit(slot.unit));
-        units
-            .map(|unit| {
-                unit.reset();
-                unit.id()
-            })
-            .collect()
+        self.session.reset_all(ResetKind::TargetWarm)
     }
 
     /// The session that the channel belongs to.

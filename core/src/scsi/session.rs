@@ -9,7 +9,7 @@ use super::channel::ScsiChannel;
 use super::copy::CopyNotes;
 use super::lun::Lun;
 use super::port::TargetPort;
-use super::unit::{LogicalUnit, ResetKind};
+use super::unit::{LogicalUnit, ResetKind, UnitId};
 
 /// One initiator port logged in to one target port, with the logical units that it sees.
 ///
@@ -59,18 +59,18 @@ impl ScsiSession {
     }
 
     /// Resets every logical unit that the session sees, as TARGET WARM RESET and TARGET COLD RESET do (RFC 7143 11.5.1).
-    /// Everybody who sees one of them is told. Aborting commands is up to the caller.
-    pub fn reset_all(&self, kind: ResetKind) {
-        let nexuses = self.lock();
-        for (at, (_, nexus)) in nexuses.iter().enumerate() {
+    /// Everybody who sees one of them is told. Names the units: aborting their commands is up to the caller.
+    pub fn reset_all(&self, kind: ResetKind) -> Vec<UnitId> {
+        let mut reset = Vec::new();
+        for (_, nexus) in self.lock().iter() {
             // A unit may have several numbers.
-            let again = nexuses[..at]
-                .iter()
-                .any(|(_, other)| Arc::ptr_eq(&other.unit, &nexus.unit));
-            if !again {
+            let id = nexus.unit.id();
+            if !reset.contains(&id) {
                 nexus.unit.reset_as(kind);
+                reset.push(id);
             }
         }
+        reset
     }
 
     /// Changes the LUN map. Logical units that keep their number keep their state.

@@ -4,6 +4,7 @@ mod blocks;
 mod conditional;
 mod copies;
 mod hostile;
+mod hosts;
 mod identity;
 mod logs;
 mod modes;

@@ -173,7 +173,8 @@ fn attentions_are_per_session_and_unit() {
 
 #[test]
 fn a_target_reset_resets_what_its_session_sees() {
-    let units = [unit(), unit(), unit()].map(Arc::new);
+    let units = [1, 2, 3].map(|id| LogicalUnit::new(UnitId(id), model()).expect("valid"));
+    let units = units.map(Arc::new);
     let session = ScsiSession::new(
         port(),
         &luns(&[(0, &units[0]), (1, &units[1]), (2, &units[0])]),
@@ -184,7 +185,7 @@ fn a_target_reset_resets_what_its_session_sees() {
         (ResetKind::TargetWarm, codes::TARGET_RESET_OCCURRED),
         (ResetKind::TargetCold, codes::POWER_ON_OCCURRED),
     ] {
-        session.reset_all(kind);
+        assert_eq!(session.reset_all(kind), [UnitId(1), UnitId(2)]);
         for number in 0..3 {
             let told = respond(channels[0].plan(&numbered(number, &READY)));
             assert_eq!(sense_of(&told).code, code, "{number}");
