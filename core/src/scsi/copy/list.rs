@@ -112,7 +112,7 @@ impl<'a> List<'a> {
                 return Err(parameter(codes::UNSUPPORTED_COPY_TARGET, at));
             }
         }
-        if targets_length % TARGET_LENGTH != 0 {
+        if !targets_length.is_multiple_of(TARGET_LENGTH) {
             return Err(Sense::parameter(2, None));
         }
         for (index, segment) in segments.chunks(SEGMENT_LENGTH).enumerate() {
@@ -125,7 +125,7 @@ impl<'a> List<'a> {
                 return Err(Sense::parameter(at + 2, None));
             }
         }
-        if segments_length % SEGMENT_LENGTH != 0 {
+        if !segments_length.is_multiple_of(SEGMENT_LENGTH) {
             return Err(Sense::parameter(8, None));
         }
         if segments_length > usize::from(LIMITS.segments) * SEGMENT_LENGTH {
@@ -274,7 +274,7 @@ impl Segment {
         if bytes > LIMITS.segment_length.into() {
             return Err(SegmentError::Invalid(BLOCKS));
         }
-        if bytes % source_block != 0 || bytes % destination_block != 0 {
+        if !bytes.is_multiple_of(source_block) || !bytes.is_multiple_of(destination_block) {
             return Err(SegmentError::At(codes::COPY_INEXACT_SEGMENT, BLOCKS));
         }
         let offset = |unit: &LogicalUnit, lba, field| {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::super::opcodes::ROWS;
 use super::super::testing::*;
 use super::super::*;
-use crate::block::{BlockOp, BlockRange};
+use crate::block::{BlockFault, BlockOp, BlockRange, CopySegment, Extent};
 
 #[track_caller]
 fn check_range(range: &BlockRange) {
@@ -28,13 +28,35 @@ fn check_block(block: &BlockCommand) {
             assert!(!ranges.is_empty());
             ranges.iter().for_each(check_range);
         }
-        BlockOp::Flush | BlockOp::Extents { .. } | BlockOp::Copy(_) => {}
+        BlockOp::Flush => {}
+        BlockOp::Extents { range, most, .. } => {
+            check_range(range);
+            assert!((1..=256).contains(most));
+        }
+        BlockOp::Copy(segments) => {
+            assert!(!segments.is_empty());
+            segments.iter().for_each(check_segment);
+        }
         BlockOp::CompareAndWrite(range)
         | BlockOp::Or(range)
         | BlockOp::WriteVerify { range, .. }
         | BlockOp::Prefetch(range) => check_range(range),
     }
     assert_eq!(block.transfer, block.op.transfer(512));
+}
+
+/// There is one disk only.
+fn check_segment(segment: &CopySegment) {
+    let unit = UnitId(5);
+    assert_eq!((segment.source, segment.destination), (unit, unit));
+    assert!(segment.bytes != 0 && segment.bytes.is_multiple_of(512));
+    for offset in [segment.source_offset, segment.destination_offset] {
+        let end = offset.checked_add(segment.bytes);
+        assert!(
+            offset % 512 == 0 && end.is_some_and(|end| end <= CAPACITY * 512),
+            "{segment:?}"
+        );
+    }
 }
 
 fn check_plan(plan: &Plan) {
@@ -100,7 +122,39 @@ fn any_list() -> impl Strategy<Value = Vec<u8>> {
         }
         list
     });
-    prop_oneof![bytes, page, unmap]
+    prop_oneof![bytes, page, unmap, copy_list()]
+}
+
+/// EXTENDED COPY lists that are mostly good, of the disk to itself, with some bytes of anything.
+fn copy_list() -> impl Strategy<Value = Vec<u8>> {
+    let lba = || prop_oneof![4 => 0..2 * CAPACITY, 1 => any::<u64>()];
+    let segment = (0..3_u16, 0..3_u16, 0..4_u8, any::<u16>(), lba(), lba());
+    let segments = proptest::collection::vec(segment, 0..6);
+    let damage = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3);
+    let flags = prop_oneof![Just(0), Just(0x10), any::<u8>()];
+    (any::<u8>(), flags, 1..4_usize, segments, damage).prop_map(
+        |(identifier, flags, targets, segments, damage)| {
+            let mut list = vec![identifier, flags, 0, targets as u8 * 32, 0, 0, 0, 0];
+            list.extend([0, 0, 0, segments.len() as u8 * 28, 0, 0, 0, 0]);
+            for _ in 0..targets {
+                let naa = model().identity.naa;
+                list.extend([0xe4, 0, 0, 0, 1, 3, 0, 16]);
+                list.extend(naa.as_bytes());
+                list.extend([0, 0, 0, 0, 0, 0, 2, 0]);
+            }
+            for (source, destination, flags, blocks, from, to) in segments {
+                list.extend([2, flags, 0, 0x18]);
+                list.extend([source.to_be_bytes(), destination.to_be_bytes()].concat());
+                list.extend([0, 0]);
+                list.extend(blocks.to_be_bytes());
+                list.extend([from.to_be_bytes(), to.to_be_bytes()].concat());
+            }
+            for (at, byte) in damage {
+                *at.get_mut(&mut list) = byte;
+            }
+            list
+        },
+    )
 }
 
 proptest! {
@@ -111,7 +165,13 @@ proptest! {
     ) {
         let mut channel = channel_of(if thin { thin_model() } else { model() });
         for (lun, cdb, list, length) in commands {
-            let command = Command { lun, data_out_length: length.into(), ..command(&cdb) };
+            // What these insist on, else hardly any of them would get anywhere.
+            let data_out_length = match cdb.as_slice() {
+                [0x41 | 0x93, ..] if length % 2 == 0 => 512,
+                [0x89, .., blocks, _, _] if length % 2 == 0 => u64::from(*blocks) * 1024,
+                _ => length.into(),
+            };
+            let command = Command { lun, data_out_length, ..command(&cdb) };
             let plan = channel.plan(&command);
             check_plan(&plan);
             if let Plan::Parameters { pending, .. } = plan {
@@ -124,10 +184,11 @@ proptest! {
     fn any_parameter_list_is_taken(list in any_list()) {
         let mut channel = channel_of(thin_model());
         let [high, low] = (list.len() as u16).to_be_bytes();
-        let cdbs: [&[u8]; 3] = [
+        let cdbs: [&[u8]; 4] = [
             &[0x15, 0x10, 0, 0, low, 0],
             &[0x55, 0x10, 0, 0, 0, 0, 0, high, low, 0],
             &[0x42, 0, 0, 0, 0, 0, 0, high, low, 0],
+            &[0x83, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, high, low, 0, 0],
         ];
         for cdb in cdbs {
             let plan = channel.plan(&command(cdb));
@@ -136,6 +197,66 @@ proptest! {
                 check_plan(&channel.parameters(pending, &list));
             }
         }
+    }
+
+    #[test]
+    fn any_copy_is_planned_and_remembered(
+        lists in proptest::collection::vec((copy_list(), any::<bool>()), 1..12),
+        asked in any::<u8>(),
+    ) {
+        let mut channel = channel_of(model());
+        for (list, good) in lists {
+            let length = (list.len() as u32).to_be_bytes();
+            let cdb = [&[0x83, 0, 0, 0, 0, 0, 0, 0, 0, 0], &length[..], &[0, 0]].concat();
+            let plan = select(&mut channel, &cdb, &list);
+            check_plan(&plan);
+            if let Plan::Block(block) = plan {
+                let result = if good { Ok(()) } else { Err(BlockFault::Hardware) };
+                let response = channel.complete(block.unit, &block.op, result);
+                prop_assert_eq!(response.status == Status::Good, good);
+            }
+            for action in [0, 3, 4] {
+                for identifier in [list[0], asked] {
+                    let mut cdb = [0; 16];
+                    (cdb[0], cdb[1], cdb[2], cdb[12]) = (0x84, action, identifier, 1);
+                    check_plan(&channel.plan(&command(&cdb)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_extents_are_reported(
+        lba in 0..CAPACITY,
+        length in 0..500_u32,
+        extents in proptest::collection::vec((any::<u64>(), any::<u64>(), any::<bool>(), any::<bool>()), 0..40),
+    ) {
+        let mut channel = channel_of(thin_model());
+        let mut cdb = [0; 16];
+        (cdb[0], cdb[1]) = (0x9e, 0x12);
+        cdb[2..10].copy_from_slice(&lba.to_be_bytes());
+        cdb[10..14].copy_from_slice(&length.to_be_bytes());
+        let block = block(channel.plan(&command(&cdb)));
+        let extents: Vec<_> = extents
+            .into_iter()
+            .map(|(lba, blocks, mapped, wild)| {
+                let (lba, blocks) = if wild { (lba, blocks) } else { (lba % CAPACITY, blocks % 512) };
+                Extent { range: BlockRange { lba, blocks }, mapped }
+            })
+            .collect();
+        let data = channel.extents(block.unit, &block.op, Ok(&extents)).data;
+        prop_assert!(data.len() <= length as usize);
+        // Whatever was found, the descriptors are of blocks that follow each other.
+        let mut next = lba;
+        for descriptor in data.get(8..).unwrap_or_default().chunks_exact(16) {
+            let field = |at: usize, length: usize| {
+                descriptor[at..at + length].iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
+            };
+            prop_assert_eq!(field(0, 8), next);
+            prop_assert!(field(8, 4) != 0);
+            next += field(8, 4);
+        }
+        prop_assert!(next <= CAPACITY);
     }
 
     #[test]
