@@ -84,6 +84,8 @@ pub struct Capabilities {
     pub max_region: u64,
     /// Whether the adapter claims on-demand paging for reliable connections. A claim, not a fact: see the probe.
     pub on_demand_paging: bool,
+    /// Whether SENDs may invalidate one of the peer's keys (`IBV_DEVICE_MEM_MGT_EXTENSIONS`).
+    pub send_with_invalidate: bool,
 }
 
 /// How a queue pair is to be made. All queue pairs are reliable connected.

@@ -42,6 +42,7 @@ impl LocalAdapter {
                 max_initiator_depth: 0,
                 max_region: u64::MAX,
                 on_demand_paging: false,
+                send_with_invalidate: false,
             },
             event: EventFd::new()?,
         })

@@ -79,6 +79,7 @@ pub(super) fn default_capabilities(name: &str) -> Capabilities {
         max_initiator_depth: 16,
         max_region: 1 << 40,
         on_demand_paging: false,
+        send_with_invalidate: true,
     }
 }
 

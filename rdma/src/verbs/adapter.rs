@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use pagecast_memory::Memory;
 use rdma_sys::{
-    ibv_async_event, ibv_context, ibv_event_type as Type, ibv_node_type, ibv_odp_general_caps,
-    ibv_odp_transport_cap_bits, pc_ack_async_event, pc_context_async_fd, pc_context_device,
-    pc_context_num_comp_vectors, pc_device_attr, pc_device_node_type, pc_get_async_event,
-    pc_qp_num, pc_query_device,
+    ibv_async_event, ibv_context, ibv_device_cap_flags, ibv_event_type as Type, ibv_node_type,
+    ibv_odp_general_caps, ibv_odp_transport_cap_bits, pc_ack_async_event, pc_context_async_fd,
+    pc_context_device, pc_context_num_comp_vectors, pc_device_attr, pc_device_node_type,
+    pc_get_async_event, pc_qp_num, pc_query_device,
 };
 
 use super::call;
@@ -120,6 +120,7 @@ fn capabilities(attr: &pc_device_attr) -> Capabilities {
     let odp_rc = (ibv_odp_transport_cap_bits::IBV_ODP_SUPPORT_WRITE
         | ibv_odp_transport_cap_bits::IBV_ODP_SUPPORT_READ)
         .0;
+    let management = u64::from(ibv_device_cap_flags::IBV_DEVICE_MEM_MGT_EXTENSIONS.0);
     Capabilities {
         node_guid: u64::from_be_bytes(attr.node_guid),
         max_work_requests: count(attr.max_qp_wr),
@@ -129,6 +130,7 @@ fn capabilities(attr: &pc_device_attr) -> Capabilities {
         max_initiator_depth: depth(attr.max_qp_init_rd_atom),
         max_region: attr.max_mr_size,
         on_demand_paging: attr.odp_general_caps & odp != 0 && attr.odp_rc_caps & odp_rc == odp_rc,
+        send_with_invalidate: attr.device_cap_flags & management != 0,
     }
 }
 

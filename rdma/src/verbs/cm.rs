@@ -383,6 +383,7 @@ mod tests {
             max_initiator_depth: 8,
             max_region: 1,
             on_demand_paging: false,
+            send_with_invalidate: false,
         };
         let params = ConnectParams {
             responder_resources: 255,

@@ -50,15 +50,15 @@ impl Control {
     ) -> Result<(), AdmitError> {
         self.check_room()?;
         let theirs = iser::negotiation::Initiator::decode(&request.private_data);
+        let invalidates =
+            theirs.takes_invalidation && request.adapter.capabilities().send_with_invalidate;
         let port = self.port_for(&request.adapter)?;
         let limits = self.iscsi_limits(Datamover::Iser);
         let local = request.local.ip().map(|ip| SocketAddr::new(ip, 0));
         let channel = self.channel(Datamover::Iser, limits, portal, local, &request.peer.ip());
         let newcomer = Newcomer {
             session: self.stranger(portal.transport.as_str(), request.peer.to_string()),
-            protocol: Protocol::Iscsi(Box::new(
-                channel.with_invalidation(theirs.takes_invalidation),
-            )),
+            protocol: Protocol::Iscsi(Box::new(channel.with_invalidation(invalidates))),
             port,
             commands: limits.commands,
             receives: limits.commands + SPARE_RECEIVES,
@@ -69,7 +69,7 @@ impl Control {
         self.enter(connection, id, None, completions, portal.targets.clone());
         let answer = Answer::accept(
             request,
-            iser::negotiation::answer(theirs.takes_invalidation).to_vec(),
+            iser::negotiation::answer(invalidates).to_vec(),
             depth,
         );
         self.answer_after(key, Vec::new(), answer);

@@ -118,6 +118,7 @@ impl FakeAdapter {
                 max_initiator_depth: 1,
                 max_region: u64::MAX,
                 on_demand_paging: false,
+                send_with_invalidate: false,
             },
             ledger: Arc::default(),
             refuse_read_only: AtomicI32::new(0),
