@@ -13,7 +13,7 @@ const MIN_LENGTH: u32 = 512;
 const MAX_LENGTH: u32 = (1 << 24) - 1;
 /// Longest time that is negotiated, in seconds.
 const MAX_TIME: u32 = 3600;
-/// Data that an initiator's buffer holds on iSER where nothing is negotiated: the one for the login stays in use.
+/// Data that an initiator's buffer holds in a discovery session over iSER: Linux keeps using the one for the login.
 const ISER_LOGIN_BUFFER: u32 = 8192;
 /// RFC 7143 itself is level 1 (RFC 7144 section 7.1.1).
 const PROTOCOL_LEVEL: u32 = 1;
@@ -167,8 +167,8 @@ impl Negotiation {
                 let theirs = text::number(value).filter(|&theirs| theirs >= MIN_LENGTH.into());
                 match theirs {
                     Some(theirs) => self.agreed.send_data_segment = bounded(theirs, MAX_LENGTH),
-                    // RFC 7145 section 6.2: to be ignored.
-                    None if self.rdma_negotiates() => {}
+                    // RFC 7145 section 6.2: to be ignored where RDMAExtensions=Yes, which may be still to come.
+                    None if self.datamover == Datamover::Iser => {}
                     None => return Err(NegotiationError::Unusable("MaxRecvDataSegmentLength")),
                 }
             }
@@ -231,23 +231,26 @@ impl Negotiation {
             if !self.rdma_extensions {
                 return Err(NegotiationError::NoRdmaExtensions);
             }
+            // Who does not ask gets the default of RFC 7145 sections 6.4 and 6.5.
             let default = Parameters::INITIAL.receive_data_segment;
             agreed.send_data_segment = self.initiator_segment.unwrap_or(default);
             agreed.receive_data_segment = self.target_segment.unwrap_or(default);
-        } else if self.datamover == Datamover::Iser {
-            agreed.send_data_segment = agreed.send_data_segment.min(ISER_LOGIN_BUFFER);
         }
         if self.datamover == Datamover::Iser {
             agreed.initial_r2t = true;
+            if self.session == SessionType::Discovery {
+                agreed.send_data_segment = agreed.send_data_segment.min(ISER_LOGIN_BUFFER);
+            }
         }
         agreed.first_burst = agreed.first_burst.min(agreed.max_burst);
         Ok(agreed)
     }
 
-    /// Whether RFC 7145's keys say how long data segments are. They do in normal sessions; open-iscsi's discovery sessions over iSER
-    /// use MaxRecvDataSegmentLength.
+    /// Whether RFC 7145's keys say how long data segments are. They do in normal sessions; in discovery sessions over iSER, open-iscsi
+    /// uses MaxRecvDataSegmentLength.
     fn rdma_negotiates(&self) -> bool {
-        self.datamover == Datamover::Iser && self.session == SessionType::Normal
+        self.datamover == Datamover::Iser
+            && (self.session == SessionType::Normal || self.rdma_extensions)
     }
 
     fn receive_limit(&self) -> u32 {
@@ -522,6 +525,28 @@ mod tests {
         .unwrap();
         assert_eq!(answer, "HeaderDigest=None MaxRecvDataSegmentLength=65536");
         assert_eq!(parameters.send_data_segment, 8192);
+    }
+
+    /// libiscsi asks for the extensions in every session.
+    #[test]
+    fn discovery_over_iser_may_have_the_extensions() {
+        let (answer, parameters) = negotiate(
+            Datamover::Iser,
+            SessionType::Discovery,
+            "MaxRecvDataSegmentLength=1 InitiatorRecvDataSegmentLength=4096 RDMAExtensions=Yes",
+        )
+        .unwrap();
+        assert_eq!(
+            answer,
+            "InitiatorRecvDataSegmentLength=4096 RDMAExtensions=Yes"
+        );
+        assert_eq!(
+            (
+                parameters.send_data_segment,
+                parameters.receive_data_segment
+            ),
+            (4096, 8192)
+        );
     }
 
     #[test]

@@ -1,10 +1,11 @@
 use std::cell::Cell;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::iscsi::chap::Algorithm;
-use crate::iscsi::directory::{Secret, TargetRecord};
+use crate::iscsi::directory::{Credentials, Secret, TargetRecord};
 
 const INITIATOR: &str = "iqn.1993-08.org.debian:01:a1b2c3";
 const TARGET: &str = "iqn.2026-11.io.pagecast:store";
