@@ -1,6 +1,7 @@
 //! Whole-program tests: the daemon over the simulated fabric, in one thread and with virtual time.
 //!
 //! - [`world`]: the daemon, initiators on hosts of their own and the net between them, interleaved by a seed.
+//! - [`iser`]: what hosts do over iSER.
 //! - [`io`]: backend operations in an order that the seed chooses, which a test may hold back.
 //!
 //! What a seed decides is the same in every run but for one thing: windows are deregistered by a thread of the window
@@ -8,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod io;
+pub mod iser;
 pub mod random;
 pub mod world;
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use pagecast_backends::testing::FaultyBackend;
 use pagecast_backends::{Backend, IoQueue};
+use pagecast_initiator::iser::{ConnectionHandle, IserInitiator};
 use pagecast_initiator::{
     Buffer, ChannelId, ChannelState, Command, Data, Format, Initiator, InitiatorError,
     LoginOptions, Reply, Task, scsi,
@@ -45,6 +46,8 @@ pub struct Setup {
     pub hosts: usize,
     /// Shards.
     pub shards: u32,
+    /// The target's iSER portals, from port 3260 on.
+    pub iser: u16,
     /// Use the daemon's own I/O engine, with its threads.
     pub real_io: bool,
     /// What the initiators' adapters can do is changed by this.
@@ -63,6 +66,8 @@ pub struct World {
     pub net: SimNet,
     /// An initiator on each host.
     pub initiators: Vec<Initiator>,
+    /// One for iSER on each host, where the target has a portal for them.
+    pub iser: Vec<IserInitiator>,
     /// The daemon, which is turned by hand.
     pub daemon: Daemon,
     /// The stores of the devices, by name, to make them fail.
@@ -79,6 +84,7 @@ pub struct World {
     /// Windows are filled by threads; wait for them, so that the seed decides.
     settles_windows: bool,
     channels: Vec<(Host, ChannelId)>,
+    pub(crate) iser_connections: Vec<(Host, ConnectionHandle)>,
     // The nodes live as long as these.
     _fabrics: Vec<Arc<SimFabric>>,
     directory: Directory,
@@ -95,6 +101,7 @@ impl Setup {
                 .to_owned(),
             hosts: 2,
             shards: 2,
+            iser: 0,
             real_io: false,
             adjust: |_| {},
         }
@@ -120,6 +127,17 @@ impl Setup {
         self
     }
 
+    /// With an iSER portal, and initiators for it.
+    pub fn iser(mut self) -> Self {
+        self.iser_portals(1)
+    }
+
+    /// With so many of them.
+    pub fn iser_portals(mut self, count: u16) -> Self {
+        self.iser = count;
+        self
+    }
+
     /// Builds it.
     pub fn build(self) -> World {
         World::new(self)
@@ -138,9 +156,15 @@ impl Setup {
                 settings.push_str(&format!("\"{key}\": {value},"));
             }
         }
+        let more: String = (0..self.iser)
+            .map(|number| {
+                let port = 3260 + number;
+                format!(r#", {{ "transport": "iser", "address": "0.0.0.0", "port": {port} }}"#)
+            })
+            .collect();
         format!(
             r#"{{ {settings} {} "shards": {}, "devices": [{}],
-                "targets": [{{ "name": "store", "portals": [{{ "transport": "srp", "address": "0.0.0.0", "port": 5555 }}],
+                "targets": [{{ "name": "store", "portals": [{{ "transport": "srp", "address": "0.0.0.0", "port": 5555 }}{more}],
                 "groups": {} }}] }}"#,
             self.settings,
             self.shards,
@@ -197,12 +221,16 @@ impl World {
         let now = Instant::now();
         let mut fabrics = vec![target];
         let mut initiators = Vec::new();
+        let mut iser = Vec::new();
         for host in 0..setup.hosts {
             let ip = host_address(host);
             let fabric = net
                 .fabric_with(&host_name(host), &[ip], setup.adjust)
                 .expect("a host's fabric");
             initiators.push(Initiator::new(&*fabric).expect("an initiator"));
+            if setup.iser > 0 {
+                iser.push(IserInitiator::new(&*fabric).expect("an initiator"));
+            }
             fabrics.push(fabric);
         }
         let target_port = daemon.shared.targets[0].port_id().0;
@@ -210,6 +238,7 @@ impl World {
             seed: setup.seed,
             net,
             initiators,
+            iser,
             daemon,
             stores: parts.stores,
             io,
@@ -220,6 +249,7 @@ impl World {
             real_io: setup.real_io,
             settles_windows: true,
             channels: Vec::new(),
+            iser_connections: Vec::new(),
             _fabrics: fabrics,
             directory,
         }
@@ -260,6 +290,11 @@ impl World {
         for host in 0..self.initiators.len() {
             if self.order.once_in(2) {
                 moved |= self.turn_initiator(host);
+            }
+        }
+        for host in 0..self.iser.len() {
+            if self.order.once_in(2) {
+                moved |= self.turn_iser(host);
             }
         }
         moved
@@ -489,6 +524,11 @@ impl World {
         for &(host, channel) in &self.channels {
             self.initiators[host]
                 .disconnect(channel)
+                .expect("a disconnect");
+        }
+        for &(host, connection) in &self.iser_connections {
+            self.iser[host]
+                .disconnect(connection)
                 .expect("a disconnect");
         }
         self.settle();
