@@ -1,10 +1,12 @@
 //! The whole daemon over the simulated fabric: see the crate's documentation for how seeds work.
 
+mod blocks;
 mod chaos;
 mod credits;
 mod data;
 mod faults;
 mod hostile;
+mod iser;
 mod login;
 mod loss;
 mod management;

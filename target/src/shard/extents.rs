@@ -71,10 +71,16 @@ fn in_blocks(found: &[StoredExtent], range: BlockRange, size: u32, most: usize) 
         at = last;
     }
     // What was found may end before the range does.
-    let last = match found.last() {
-        Some(last) if last.mapped => (last.offset + last.length).div_ceil(size).min(end),
-        _ => at,
-    };
+    let last = found.last().map_or(at, |last| {
+        let stop = last.offset + last.length;
+        // What is in a block behind a hole is not known.
+        let stop = if last.mapped {
+            stop.div_ceil(size)
+        } else {
+            stop / size
+        };
+        stop.min(end)
+    });
     if at < last {
         push(at, last, true);
     } else if at == range.lba && at < end {
