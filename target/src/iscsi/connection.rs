@@ -18,6 +18,8 @@ mod text_exchange;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use event::{Event, Refusal};

@@ -10,6 +10,9 @@ pub mod ahs;
 pub mod request;
 pub mod response;
 
+#[cfg(test)]
+mod tests;
+
 pub use request::{
     DataOut, FieldError, Logout, ManagementFunction, NopOut, Request, ScsiCommand, TaskAttribute,
     TaskManagement, TextRequest,
@@ -185,44 +188,4 @@ fn lun(bhs: &[u8; BHS_LENGTH]) -> [u8; 8] {
     [
         bhs[8], bhs[9], bhs[10], bhs[11], bhs[12], bhs[13], bhs[14], bhs[15],
     ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lengths_of_a_pdu() {
-        let lengths = Lengths::of(&[0x01, 0x80, 0, 0, 2, 0x01, 0x02, 0x03]);
-        assert_eq!(
-            lengths,
-            Lengths {
-                ahs: 8,
-                data: 0x01_0203
-            }
-        );
-        assert_eq!(lengths.padded_data(), 0x01_0204);
-        assert_eq!(lengths.pdu(), 48 + 8 + 0x01_0204);
-        let longest = Lengths::of(&[0xff; 8]);
-        assert_eq!((longest.ahs, longest.data), (1020, 0xff_ffff));
-        assert_eq!(longest.padded_data(), 0x100_0000);
-    }
-
-    #[test]
-    fn a_message_holds_what_its_pdu_says() {
-        let mut message = [0; 48 + 4 + 5];
-        message[4] = 1;
-        message[7] = 5;
-        message[48..].copy_from_slice(b"ahs.datum");
-        let pdu = Pdu::of_message(&message).unwrap();
-        assert_eq!((pdu.ahs, pdu.data), (&b"ahs."[..], &b"datum"[..]));
-        // Padding, or whatever else comes after.
-        let mut longer = message.to_vec();
-        longer.extend([0; 3]);
-        assert_eq!(Pdu::of_message(&longer).unwrap().data, b"datum");
-        for length in 0..message.len() {
-            let error = Pdu::of_message(&message[..length]).unwrap_err();
-            assert_eq!(error, PduError { arrived: length });
-        }
-    }
 }
