@@ -72,8 +72,11 @@ impl Contents {
             // PERCENTAGE USED ENDURANCE INDICATOR: what is worn is not this disk (SBC-3).
             Self::SolidState => vec![list(1, vec![0; 4])],
             Self::General => general(unit.block_size(), &now),
-            // No exception is there to report (SPC-4): additional sense code and qualifier, temperature.
-            Self::InformationalExceptions => vec![list(0, vec![0, 0, NO_TEMPERATURE, 0])],
+            // No exception is there to report (SPC-4): additional sense code and qualifier, temperature, and where tools
+            // look for the temperature that would be too high.
+            Self::InformationalExceptions => {
+                vec![list(0, vec![0, 0, NO_TEMPERATURE, NO_TEMPERATURE])]
+            }
         }
     }
 }
@@ -132,7 +135,8 @@ fn self_tests() -> Vec<LogParameter> {
     (1..=20).map(|code| list(code, vec![0; 16])).collect()
 }
 
-/// General access statistics and performance, and the time interval that they count in (SPC-4). No times are counted.
+/// General access statistics and performance, idle time, and the time interval that they count in (SPC-4). No times are
+/// counted, but tools look for all three.
 fn general(block_size: u32, now: &Statistics) -> Vec<LogParameter> {
     let block_size = u64::from(block_size);
     let counts = [
@@ -150,5 +154,5 @@ fn general(block_size: u32, now: &Statistics) -> Vec<LogParameter> {
     let value = counts.into_iter().flat_map(u64::to_be_bytes).collect();
     // One microsecond: 1 times ten to the power of minus 6.
     let interval = [6_u32, 1].into_iter().flat_map(u32::to_be_bytes).collect();
-    vec![list(1, value), list(3, interval)]
+    vec![list(1, value), list(2, vec![0; 8]), list(3, interval)]
 }

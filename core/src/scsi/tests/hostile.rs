@@ -107,9 +107,17 @@ fn any_lun() -> impl Strategy<Value = [u8; 8]> {
 /// Parameter lists with some sense to them: otherwise hardly any would get past the header.
 fn any_list() -> impl Strategy<Value = Vec<u8>> {
     let bytes = proptest::collection::vec(any::<u8>(), 0..400);
-    let page = (0..4_usize, any::<[u8; 20]>()).prop_map(|(index, mut page)| {
-        let (code, length) = [(0x01, 12), (0x08, 20), (0x0a, 12), (0x1c, 12)][index];
-        (page[0], page[1]) = (code, length as u8 - 2);
+    let headers: [(&[u8], usize); 6] = [
+        (&[0x01, 10], 12),
+        (&[0x08, 18], 20),
+        (&[0x0a, 10], 12),
+        (&[0x1c, 10], 12),
+        (&[0x4a, 0x01, 0, 28], 32),
+        (&[0x5c, 0x02, 0, 12], 16),
+    ];
+    let page = (0..headers.len(), any::<[u8; 32]>()).prop_map(move |(index, mut page)| {
+        let (header, length) = headers[index];
+        page[..header.len()].copy_from_slice(header);
         [&[0; 4], &page[..length]].concat()
     });
     let unmap = proptest::collection::vec((0..2 * CAPACITY, 0..0x1000_u32), 0..5);
