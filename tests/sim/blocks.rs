@@ -375,7 +375,7 @@ fn what_is_written_and_verified_was_written_and_read() {
     let mut world = Setup::new(1).build();
     let at = (0, world.log_in(0));
     for (bytchk, blocks) in [(0, 3), (1, 129), (1, 1)] {
-        let bytes = pattern(blocks * BLOCK, 4 + bytchk as u64);
+        let bytes = pattern(blocks * BLOCK, 4 + u64::from(bytchk));
         world.io.take_executed();
         let cdb = scsi::write_and_verify16(9, blocks as u32, bytchk);
         let reply = if blocks == 1 {

@@ -173,13 +173,9 @@ fn under_stress() {
                             locks.release(shard, Hold::Registered(ticket));
                             continue;
                         }
-                        while !granted {
-                            // A ticket of a claim that was given up may still be there.
-                            let message = woken.recv_timeout(Duration::from_secs(60));
-                            if message.expect("a wake-up was lost") == ticket {
-                                break;
-                            }
-                        }
+                        // A ticket of a claim that was given up may still be there.
+                        let woken = || woken.recv_timeout(Duration::from_secs(60));
+                        while !granted && woken().expect("a wake-up was lost") != ticket {}
                         Hold::Registered(ticket)
                     };
                     let weight = if exclusive { -1000 } else { 1 };
