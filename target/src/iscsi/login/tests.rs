@@ -1,4 +1,5 @@
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -51,10 +52,11 @@ fn locked() -> House {
     }
 }
 
-/// A login and the directory that it asks. Its entropy is 1, then 2, and so on.
+/// A login and the directory that it asks. Its entropy is what is scripted, or else 1, then 2, and so on.
 struct Desk {
     login: Login,
     directory: House,
+    scripted: VecDeque<Vec<u8>>,
     entropy: u8,
 }
 
@@ -63,6 +65,7 @@ impl Desk {
         Self {
             login: Login::new(datamover, LIMITS),
             directory,
+            scripted: VecDeque::new(),
             entropy: 0,
         }
     }
@@ -72,11 +75,23 @@ impl Desk {
     }
 
     fn step(&mut self, request: &LoginRequest<'_>) -> Step {
-        let entropy = &mut self.entropy;
-        self.login.request(request, &self.directory, &mut |bytes| {
-            *entropy += 1;
-            bytes.fill(*entropy);
-        })
+        let Self {
+            login,
+            directory,
+            scripted,
+            entropy,
+        } = self;
+        login.request(
+            request,
+            directory,
+            &mut |bytes| match scripted.pop_front() {
+                Some(script) => bytes.copy_from_slice(&script),
+                None => {
+                    *entropy += 1;
+                    bytes.fill(*entropy);
+                }
+            },
+        )
     }
 
     /// A request that wants to go from `csg` to `nsg`, or to stay where these are the same.
@@ -166,18 +181,14 @@ const OPEN_ISCSI_ANSWER: &str = "HeaderDigest=None DataDigest=None DefaultTime2W
      OFMarker=No ErrorRecoveryLevel=0 InitialR2T=No ImmediateData=Yes MaxBurstLength=1048576 MaxOutstandingR2T=1 \
      MaxConnections=1 DataPDUInOrder=Yes DataSequenceInOrder=Yes FirstBurstLength=262144 MaxRecvDataSegmentLength=262144";
 
-/// open-iscsi, `usr/login.c`: AuthMethod=None, then everything at once.
+/// open-iscsi, `usr/login.c`: who has nothing to prove starts in the operational stage, with everything at once.
 #[test]
 fn open_iscsi_without_authentication() {
     let mut desk = Desk::tcp();
     let first = format!(
-        "InitiatorName={INITIATOR} InitiatorAlias=web1 TargetName={TARGET} SessionType=Normal AuthMethod=None"
+        "InitiatorName={INITIATOR} InitiatorAlias=web1 TargetName={TARGET} SessionType=Normal"
     );
-    assert_eq!(
-        desk.reply(0, 1, &first),
-        (true, 0, 1, "TargetPortalGroupTag=1 AuthMethod=None".into())
-    );
-    let summary = admit(desk.send(1, 3, OPEN_ISCSI));
+    let summary = admit(desk.send(1, 3, &format!("{first} {OPEN_ISCSI}")));
     assert_eq!(
         summary,
         LoginSummary {
@@ -201,7 +212,8 @@ fn open_iscsi_without_authentication() {
     );
     let last = desk.login.admitted(5);
     assert_eq!((last.tsih, last.itt), (5, 7));
-    assert_eq!(shown(&last), (true, 1, 3, OPEN_ISCSI_ANSWER.into()));
+    let answer = format!("TargetPortalGroupTag=1 {OPEN_ISCSI_ANSWER}");
+    assert_eq!(shown(&last), (true, 1, 3, answer));
 }
 
 /// open-iscsi with `node.session.auth.chap_algs = SHA3-256,SHA256,SHA1,MD5`, one way.
@@ -269,7 +281,6 @@ fn mutual_chap() {
     }
 }
 
-/// Says that mutual proof may come before the initiator asks for the transition.
 #[test]
 fn authenticated_initiators_may_stay_a_while() {
     let mut desk = challenged(locked());
@@ -279,37 +290,34 @@ fn authenticated_initiators_may_stay_a_while() {
     admit(desk.send(1, 3, ""));
 }
 
-/// open-iscsi's discovery: straight from security to full feature if nothing is to be said, else with a stage in between.
+/// Captured from iscsiadm 2.1.8.
 #[test]
 fn open_iscsi_discovery() {
-    let names = format!("InitiatorName={INITIATOR} SessionType=Discovery AuthMethod=None");
-    let Step::Done(response, summary) = Desk::tcp().send(0, 3, &names) else {
-        panic!()
-    };
-    assert_eq!(shown(&response), (true, 0, 3, "AuthMethod=None".into()));
-    assert_ne!(response.tsih, 0);
-    assert_eq!(summary.session_type, SessionType::Discovery);
-    assert_eq!(
-        (summary.target, summary.parameters),
-        (None, Parameters::INITIAL)
-    );
-
     for datamover in [Datamover::Tcp, Datamover::Iser] {
         let mut desk = Desk::new(datamover, House::default());
-        assert_eq!(
-            desk.reply(0, 1, &names),
-            (true, 0, 1, "AuthMethod=None".into())
-        );
-        let keys = "HeaderDigest=None DataDigest=None DefaultTime2Wait=2 DefaultTime2Retain=0 IFMarker=No OFMarker=No \
-             ErrorRecoveryLevel=0 MaxRecvDataSegmentLength=32768";
-        let Step::Done(response, summary) = desk.send(1, 3, keys) else {
+        let Step::Done(response, summary) = desk.send(
+            1,
+            3,
+            "InitiatorName=iqn.1993-08.org.debian:01:a1b2c3 SessionType=Discovery HeaderDigest=None DataDigest=None \
+             DefaultTime2Wait=2 DefaultTime2Retain=0 IFMarker=No OFMarker=No ErrorRecoveryLevel=0 \
+             MaxRecvDataSegmentLength=32768",
+        ) else {
             panic!()
         };
         assert_eq!(
-            shown(&response).3,
-            "HeaderDigest=None DataDigest=None DefaultTime2Wait=2 DefaultTime2Retain=0 IFMarker=No OFMarker=No \
-             ErrorRecoveryLevel=0 MaxRecvDataSegmentLength=262144"
+            shown(&response),
+            (
+                true,
+                1,
+                3,
+                "HeaderDigest=None DataDigest=None DefaultTime2Wait=2 DefaultTime2Retain=0 IFMarker=No OFMarker=No \
+                 ErrorRecoveryLevel=0 MaxRecvDataSegmentLength=262144"
+                    .into()
+            )
         );
+        assert_ne!(response.tsih, 0);
+        assert_eq!(summary.session_type, SessionType::Discovery);
+        assert_eq!((summary.target, summary.user), (None, None));
         let most = if datamover == Datamover::Tcp {
             32_768
         } else {
@@ -319,16 +327,132 @@ fn open_iscsi_discovery() {
     }
 }
 
+/// Captured from iscsiadm 2.1.8 with `discovery.sendtargets.auth.username_in`: challenges and answers that it computed and checked.
+#[test]
+fn open_iscsi_discovery_with_mutual_chap() {
+    let mut desk = Desk::new(Datamover::Tcp, guarded_discovery());
+    let challenge = "0xb1a1b5ccf817bf5380cf4f183ed21644";
+    desk.scripted = [vec![163], text::binary(challenge, 16).unwrap()].into();
+    assert_eq!(
+        desk.reply(
+            0,
+            0,
+            "InitiatorName=iqn.1993-08.org.debian:01:a1b2c3 SessionType=Discovery AuthMethod=CHAP"
+        ),
+        (false, 0, 0, "AuthMethod=CHAP".into())
+    );
+    assert_eq!(
+        desk.reply(0, 0, "CHAP_A=5"),
+        (
+            false,
+            0,
+            0,
+            format!("CHAP_A=5 CHAP_I=163 CHAP_C={challenge}")
+        )
+    );
+    assert_eq!(
+        desk.reply(
+            0,
+            1,
+            "CHAP_N=joe CHAP_R=0x0e40ed544df2d64abb2848c124461686 CHAP_I=10 CHAP_C=0x25547e47e49d225bc5daf1c39b258d68"
+        ),
+        (
+            true,
+            0,
+            1,
+            "CHAP_N=tgt CHAP_R=0x195bbb4b61550357d81da60812e2b538".into()
+        )
+    );
+    let Step::Done(_, summary) = desk.send(1, 3, "HeaderDigest=None DataDigest=None") else {
+        panic!()
+    };
+    assert_eq!(summary.user.as_deref(), Some("joe"));
+}
+
+/// Captured from libiscsi 1.19, `iscsi-inq` with `target_user`: it asks for the transition before CHAP has begun, and its own
+/// challenge is twice as long as the digest.
+#[test]
+fn libiscsi_with_mutual_chap() {
+    let house = guarded_discovery();
+    let mut desk = Desk::new(
+        Datamover::Tcp,
+        House {
+            credentials: house.discovery,
+            discovery: None,
+        },
+    );
+    let challenge = "0x9466b25cf94dae7b485c934e71758d32";
+    desk.scripted = [vec![47], text::binary(challenge, 16).unwrap()].into();
+    assert_eq!(
+        desk.reply(
+            0,
+            1,
+            "InitiatorName=iqn.2007-10.com.github:sahlberg:libiscsi:iscsi-inq TargetName=iqn.2026-11.io.pagecast:store \
+             SessionType=Normal AuthMethod=CHAP,None"
+        ),
+        (false, 0, 0, "TargetPortalGroupTag=1 AuthMethod=CHAP".into())
+    );
+    assert_eq!(
+        desk.step(&LoginRequest {
+            nsg: 1,
+            ..request(0, 0, b"CHAP_A=5\0")
+        }),
+        Step::Reply(LoginResponse {
+            data: wire(&format!("CHAP_A=5 CHAP_I=47 CHAP_C={challenge}")),
+            ..LoginResponse::to(&request(0, 0, b""), Stage::Security)
+        })
+    );
+    assert_eq!(
+        desk.reply(
+            0,
+            1,
+            "CHAP_N=joe CHAP_R=0x0F70B966B04D56030043570409FDBE5E CHAP_I=1 \
+             CHAP_C=0x193B999E339ECABFA3B79EFFE9B19B8516913D19A3C83EFDF6651FB5912380AA"
+        ),
+        (
+            true,
+            0,
+            1,
+            "CHAP_N=tgt CHAP_R=0x3f64d443229adf1619f00a58f957208c".into()
+        )
+    );
+    assert_eq!(
+        admit(desk.send(1, 3, "MaxConnections=1")).user.as_deref(),
+        Some("joe")
+    );
+}
+
+fn guarded_discovery() -> House {
+    House {
+        credentials: None,
+        discovery: Some(Arc::new(Credentials {
+            user: "joe".into(),
+            secret: Secret::new("initiatorsecret"),
+            mutual: Some(("tgt".into(), Secret::new("targetsecret1"))),
+        })),
+    }
+}
+
+/// A discovery session that has nothing to negotiate goes straight on from the security stage.
+#[test]
+fn straight_to_the_full_feature_phase() {
+    let names = format!("InitiatorName={INITIATOR} SessionType=Discovery AuthMethod=None");
+    let Step::Done(response, summary) = Desk::tcp().send(0, 3, &names) else {
+        panic!()
+    };
+    assert_eq!(shown(&response), (true, 0, 3, "AuthMethod=None".into()));
+    assert_eq!(summary.parameters, Parameters::INITIAL);
+}
+
 /// open-iscsi over iSER: no digests, its own segment lengths, RDMAExtensions.
 #[test]
 fn open_iscsi_over_iser() {
     let mut desk = Desk::new(Datamover::Iser, House::default());
-    desk.reply(0, 1, &format!("{} AuthMethod=None", names()));
     let keys = "DefaultTime2Wait=2 DefaultTime2Retain=0 IFMarker=No OFMarker=No ErrorRecoveryLevel=0 InitialR2T=No \
          ImmediateData=Yes MaxBurstLength=16776192 FirstBurstLength=262144 MaxOutstandingR2T=1 MaxConnections=1 \
          DataPDUInOrder=Yes DataSequenceInOrder=Yes InitiatorRecvDataSegmentLength=262144 TargetRecvDataSegmentLength=8192 \
          RDMAExtensions=Yes";
-    let summary = admit(desk.send(1, 3, keys));
+    let summary = admit(desk.send(1, 3, &format!("{} {keys}", names())));
     assert_eq!(
         (
             summary.parameters.send_data_segment,
@@ -338,15 +462,14 @@ fn open_iscsi_over_iser() {
     );
     assert_eq!(
         shown(&desk.login.admitted(1)).3,
-        "DefaultTime2Wait=2 DefaultTime2Retain=0 IFMarker=No OFMarker=No ErrorRecoveryLevel=0 InitialR2T=Yes \
+        "TargetPortalGroupTag=1 DefaultTime2Wait=2 DefaultTime2Retain=0 IFMarker=No OFMarker=No ErrorRecoveryLevel=0 InitialR2T=Yes \
          ImmediateData=Yes MaxBurstLength=1048576 MaxOutstandingR2T=1 MaxConnections=1 DataPDUInOrder=Yes \
          DataSequenceInOrder=Yes InitiatorRecvDataSegmentLength=262144 TargetRecvDataSegmentLength=8192 RDMAExtensions=Yes \
          FirstBurstLength=262144"
     );
 }
 
-/// libiscsi, `lib/login.c`: without a user it starts in the operational stage; with one it says who it is again there, and asks for
-/// the transition before CHAP has begun.
+/// libiscsi, `lib/login.c`: without a user it starts in the operational stage; with one, some versions say who they are again there.
 #[test]
 fn libiscsi() {
     const KEYS: &str = "HeaderDigest=None,CRC32C DataDigest=None InitialR2T=No ImmediateData=Yes MaxBurstLength=262144 \
@@ -371,7 +494,7 @@ fn libiscsi() {
     assert!(matches!(desk.send(1, 3, &discovery), Step::Done(..)));
 }
 
-/// Windows: ISID of its own, names with capital letters, operational keys in two requests, MaxBurstLength first.
+/// In the manner of Windows: capital letters in names, None offered first, operational keys before the request to go on.
 #[test]
 fn windows() {
     let mut desk = Desk::tcp();
