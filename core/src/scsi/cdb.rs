@@ -3,7 +3,7 @@
 /// The longest CDB in the command set, in bytes.
 pub(crate) const MAX_CDB: usize = 16;
 
-/// A CDB of a known command: at least as long as the command's, padded with zeros.
+/// A CDB of a known command: at least as long as the command's. What follows that is of no meaning.
 ///
 /// Offsets are the standard's and constant, hence below [`MAX_CDB`].
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +12,10 @@ pub(crate) struct Cdb([u8; MAX_CDB]);
 impl Cdb {
     /// Takes the CDB from what arrived, if that is long enough for a command with CDBs of `length` bytes.
     pub(crate) fn new(bytes: &[u8], length: usize) -> Option<Self> {
+        // Most transports carry this many, whatever the command.
+        if let Some(all) = bytes.first_chunk() {
+            return Some(Self(*all));
+        }
         let bytes = bytes.get(..length.min(MAX_CDB))?;
         let mut cdb = [0; MAX_CDB];
         cdb[..bytes.len()].copy_from_slice(bytes);
@@ -63,5 +67,7 @@ mod tests {
         assert!(Cdb::new(&[0; 9], 10).is_none());
         let cdb = Cdb::new(&[0xff; 12], 10).expect("long enough");
         assert_eq!((cdb.byte(9), cdb.byte(10)), (0xff, 0));
+        let whole = Cdb::new(&[7; 32], 6).expect("long enough");
+        assert_eq!(whole.byte(5), 7);
     }
 }

@@ -63,7 +63,22 @@ impl ScsiChannel {
     }
 
     /// Ends a block operation that was planned here.
+    #[inline]
     pub fn complete(
+        &self,
+        unit: UnitIndex,
+        op: &BlockOp,
+        result: Result<(), BlockFault>,
+    ) -> Response {
+        if result.is_ok() && !matches!(op, BlockOp::Copy(_)) {
+            return Response::good();
+        }
+        self.complete_rarer(unit, op, result)
+    }
+
+    /// Failures, and copies, which may be asked about later.
+    #[cold]
+    fn complete_rarer(
         &self,
         unit: UnitIndex,
         op: &BlockOp,

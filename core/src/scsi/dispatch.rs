@@ -60,14 +60,18 @@ fn plan_for_unit(
     unit: &LogicalUnit,
     command: &Command<'_>,
 ) -> Planned {
-    let row = opcodes::find(command.cdb, unit.model());
-    let flags = row.map_or(Flags::NO_MEDIUM, |row| row.flags);
-    if !flags.has(Flags::ANY_TIME)
-        && let Some(attention) = slot.nexus.take(!flags.has(Flags::NO_MEDIUM))
+    let row = match opcodes::plain(command.cdb) {
+        Some(row) => row,
+        None => match opcodes::find(command.cdb, unit.model()) {
+            Ok(row) => row,
+            Err(sense) => return Err(slot.nexus.take(false).map_or(sense, Sense::from)),
+        },
+    };
+    if !row.flags.has(Flags::ANY_TIME)
+        && let Some(attention) = slot.nexus.take(!row.flags.has(Flags::NO_MEDIUM))
     {
         return Err(attention.into());
     }
-    let row = row?;
     let cdb = checked_cdb(row, command)?;
     if row.flags.has(Flags::WRITES) {
         check_writable(unit)?;

@@ -24,12 +24,10 @@ use super::target_port_groups;
 pub(crate) const REQUEST_SENSE: u8 = 0x03;
 pub(crate) const INQUIRY: u8 = 0x12;
 pub(crate) const REPORT_LUNS: u8 = 0xa0;
-pub(crate) const EXTENDED_COPY: u8 = 0x83;
-pub(crate) const RECEIVE_COPY_RESULTS: u8 = 0x84;
 const SERVICE_ACTION_IN_16: u8 = 0x9e;
 const MAINTENANCE_IN: u8 = 0xa3;
-const THIRD_PARTY_COPY_OUT: u8 = 0x83;
-const THIRD_PARTY_COPY_IN: u8 = 0x84;
+pub(crate) const THIRD_PARTY_COPY_OUT: u8 = 0x83;
+pub(crate) const THIRD_PARTY_COPY_IN: u8 = 0x84;
 
 /// One command.
 #[derive(Debug)]
@@ -81,6 +79,8 @@ impl Flags {
     const COMPARES: Self = Self(512);
     /// Only if the unit can write blocks whole or not at all.
     const ATOMIC: Self = Self(1024);
+    /// One of several with its operation code.
+    const ACTION: Self = Self(2048);
     /// What a disk may be without.
     const OPTIONAL: Self = Self::UNMAPS
         .and(Self::REPEATS)
@@ -121,7 +121,7 @@ const fn action(
         opcode,
         service_action: Some(service_action),
         usage,
-        flags,
+        flags: flags.and(Flags::ACTION),
         plan,
         name,
     }
@@ -216,7 +216,6 @@ static FIRST: [u8; 256] = {
 impl Row {
     /// Whether a disk has the command.
     pub(crate) fn available(&self, model: &DiskModel) -> bool {
-        // One test for nearly all commands.
         !self.flags.has(Flags::OPTIONAL) || self.option_available(model)
     }
 
@@ -236,6 +235,14 @@ impl Row {
             .command_timeout
             .saturating_mul(if slow { 2 } else { 1 })
     }
+}
+
+/// The row for a CDB if its operation code is enough to find it and every disk has it, as with nearly all commands that
+/// are sent.
+pub(crate) fn plain(cdb: &[u8]) -> Option<&'static Row> {
+    let first = FIRST[usize::from(*cdb.first()?)];
+    ROWS.get(usize::from(first))
+        .filter(|row| !row.flags.has(Flags::OPTIONAL.and(Flags::ACTION)))
 }
 
 /// The row for a CDB that a disk has.
@@ -269,11 +276,6 @@ pub(crate) fn available(opcode: u8, model: &DiskModel) -> impl Iterator<Item = &
         .iter()
         .take_while(move |row| row.opcode == opcode)
         .filter(|row| row.available(model))
-}
-
-/// Whether a disk has commands of an operation code.
-pub(crate) fn has(opcode: u8, model: &DiskModel) -> bool {
-    available(opcode, model).next().is_some()
 }
 
 /// What the standard calls the command in a CDB, for people. Unknown ones have no name.
@@ -319,7 +321,12 @@ mod tests {
         for row in ROWS {
             let cdb = [row.opcode, row.service_action.unwrap_or(0)];
             assert_eq!(find_anywhere(&cdb).expect("known").name, row.name);
+            let optional = row.flags.has(Flags::OPTIONAL);
+            let plain_name = plain(&cdb).map(|row| row.name);
+            let expected = (!optional && row.service_action.is_none()).then_some(row.name);
+            assert_eq!(plain_name, expected);
         }
+        assert!(plain(&[]).is_none() && plain(&[0xff]).is_none());
         assert_eq!(find_anywhere(&[]).unwrap_err().code, codes::INVALID_OPCODE);
         assert_eq!(
             find_anywhere(&[0xff]).unwrap_err().code,
