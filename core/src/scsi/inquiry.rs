@@ -2,7 +2,6 @@
 
 use super::cdb::Cdb;
 use super::lun::Lun;
-use super::opcodes::{self, EXTENDED_COPY};
 use super::plan::{Context, Plan, Planned};
 use super::port::TargetPort;
 use super::response::Response;
@@ -20,16 +19,11 @@ pub(crate) fn of_unit(context: &Context<'_>, cdb: &Cdb) -> Planned {
             vpd::page(page, context.unit, context.session.port()).ok_or(Sense::cdb_byte(2))?
         }
         None => {
-            let model = context.unit.model();
-            let identity = &model.identity;
+            let identity = &context.unit.model().identity;
             let names = (&identity.vendor, &identity.product, &identity.revision);
             let mut data = standard(DISK, names, context.session.port());
-            // TPGS 1: implicit asymmetric logical unit access.
-            data[5] = 0x10;
-            if opcodes::has(EXTENDED_COPY, model) {
-                // 3PC.
-                data[5] |= 0x08;
-            }
+            // TPGS 1: implicit asymmetric logical unit access. 3PC: EXTENDED COPY.
+            data[5] = 0x18;
             data
         }
     };

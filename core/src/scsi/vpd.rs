@@ -3,7 +3,6 @@
 mod third_party_copy;
 
 use super::model::Limits;
-use super::opcodes::{self, EXTENDED_COPY};
 use super::port::{PortName, TargetPort};
 use super::unit::LogicalUnit;
 
@@ -16,14 +15,13 @@ const PAGES: &[(u8, Build)] = &[
     (0x83, device_identification),
     (0x86, extended_inquiry),
     (0x87, mode_page_policy),
-    (THIRD_PARTY_COPY, third_party_copy::page),
+    (0x8f, third_party_copy::page),
     (0xb0, block_limits),
     (0xb1, block_device_characteristics),
     (PROVISIONING, provisioning),
 ];
 
 const SUPPORTED_PAGES: u8 = 0x00;
-const THIRD_PARTY_COPY: u8 = 0x8f;
 const PROVISIONING: u8 = 0xb2;
 
 /// The page, header included, if there is one of that code.
@@ -38,12 +36,10 @@ pub(crate) fn page(code: u8, unit: &LogicalUnit, port: &TargetPort) -> Option<Ve
 }
 
 fn available(unit: &LogicalUnit) -> impl Iterator<Item = &'static (u8, Build)> {
-    let model = unit.model();
-    PAGES.iter().filter(move |(code, _)| match *code {
-        PROVISIONING => model.provisioning.is_some(),
-        THIRD_PARTY_COPY => opcodes::has(EXTENDED_COPY, model),
-        _ => true,
-    })
+    let thin = unit.model().provisioning.is_some();
+    PAGES
+        .iter()
+        .filter(move |(code, _)| *code != PROVISIONING || thin)
 }
 
 fn supported_pages(unit: &LogicalUnit, _: &TargetPort) -> Vec<u8> {

@@ -1,7 +1,6 @@
 //! What operating systems ask of a disk when they find it, with the allocation lengths that they use, and what they
 //! make of the answers.
 
-use super::super::opcodes;
 use super::super::sense::codes;
 use super::super::testing::*;
 use super::super::*;
@@ -377,7 +376,7 @@ mod esxi {
         assert_eq!(vpd(&mut channel, 0xb2, VPD)[5] & 0x80, 0x80);
         assert!(u32_at(&limits, 28) * 512 <= 1 << 20);
         // Clone: EXTENDED COPY (LID1) of identification descriptors, as 3PC and the third-party copy page say.
-        assert!(supported(&mut channel, opcodes::EXTENDED_COPY, Some(0x00)));
+        assert!(supported(&mut channel, 0x83, Some(0x00)));
         assert_eq!(data(&mut channel, &[0x12, 0, 0, 0, 36, 0])[5] & 0x08, 0x08);
         let third_party_copy = vpd(&mut channel, 0x8f, VPD);
         assert_eq!(third_party_copy[4..6], [0x00, 0x01]);

@@ -1,6 +1,5 @@
 //! INQUIRY, its pages, and READ CAPACITY, byte by byte.
 
-use super::super::opcodes;
 use super::super::sense::codes;
 use super::super::testing::*;
 use super::super::*;
@@ -14,21 +13,7 @@ fn standard_data() {
     let mut channel = channel_of(model());
     let inquiry = data(&mut channel, &[0x12, 0, 0, 0x01, 0, 0]);
     // TPGS and 3PC in byte 5.
-    let third_party_copy = if opcodes::has(0x83, &model()) {
-        0x08
-    } else {
-        0
-    };
-    let mut expected = vec![
-        0x00,
-        0x00,
-        0x06,
-        0x12,
-        91,
-        0x10 | third_party_copy,
-        0x10,
-        0x02,
-    ];
+    let mut expected = vec![0x00, 0x00, 0x06, 0x12, 91, 0x18, 0x10, 0x02];
     expected.extend(b"PAGECASTDISK            0001");
     expected.resize(58, 0);
     expected.extend([0x00, 0xa0, 0x09, 0x40, 0x04, 0x60, 0x04, 0xc0]);
@@ -70,8 +55,7 @@ fn bad_inquiries() {
 #[test]
 fn supported_pages_are_supported() {
     let mut channel = channel_of(model());
-    let mut all = vec![0x00, 0x80, 0x83, 0x86, 0x87, 0x8f, 0xb0, 0xb1];
-    all.retain(|page| *page != 0x8f || opcodes::has(0x83, &model()));
+    let all = [0x00, 0x80, 0x83, 0x86, 0x87, 0x8f, 0xb0, 0xb1];
     assert_eq!(inquiry(&mut channel, 0)[4..], all);
     let mut channel = channel_of(thin_model());
     let pages = inquiry(&mut channel, 0);

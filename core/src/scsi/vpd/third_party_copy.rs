@@ -1,7 +1,7 @@
 //! Third-party copy (SPC-4 7.8.17).
 
 use crate::scsi::copy::LIMITS;
-use crate::scsi::opcodes::{self, EXTENDED_COPY, RECEIVE_COPY_RESULTS};
+use crate::scsi::opcodes::{self, THIRD_PARTY_COPY_IN, THIRD_PARTY_COPY_OUT};
 use crate::scsi::port::TargetPort;
 use crate::scsi::unit::LogicalUnit;
 
@@ -30,7 +30,7 @@ fn descriptor(kind: u16, body: &[u8]) -> Vec<u8> {
 /// Supported commands: each operation code with its service actions.
 fn supported_commands(unit: &LogicalUnit) -> Vec<u8> {
     let mut commands = Vec::new();
-    for opcode in [EXTENDED_COPY, RECEIVE_COPY_RESULTS] {
+    for opcode in [THIRD_PARTY_COPY_OUT, THIRD_PARTY_COPY_IN] {
         let rows = opcodes::available(opcode, unit.model());
         let actions: Vec<u8> = rows.map(|row| row.service_action.unwrap_or(0)).collect();
         if !actions.is_empty() {
