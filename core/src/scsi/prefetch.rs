@@ -20,10 +20,6 @@ pub(crate) fn prefetch16(context: &Context<'_>, cdb: &Cdb) -> Planned {
 
 /// IMMED changes nothing: starting to read ahead is all that is waited for, either way.
 fn prefetch(context: &Context<'_>, cdb: &Cdb, form: &Form) -> Planned {
-    let mut range = read_write::range(context, cdb, form)?;
-    // No number of blocks means all that follow.
-    if range.blocks == 0 {
-        range.blocks = context.unit.capacity() - range.lba;
-    }
+    let range = read_write::range_or_rest(context, cdb, form)?;
     context.block(BlockOp::Prefetch(range), false, false)
 }

@@ -156,6 +156,22 @@ pub(crate) fn range(context: &Context<'_>, cdb: &Cdb, form: &Form) -> Result<Blo
         .ok_or(codes::LBA_OUT_OF_RANGE.into())
 }
 
+/// The same for commands where no number of blocks means all that follow. Never empty.
+pub(crate) fn range_or_rest(
+    context: &Context<'_>,
+    cdb: &Cdb,
+    form: &Form,
+) -> Result<BlockRange, Sense> {
+    // It may change between two looks.
+    let capacity = context.unit.capacity();
+    let lba = (form.lba)(cdb);
+    let blocks = match (form.blocks)(cdb) {
+        0 => capacity.saturating_sub(lba),
+        blocks => blocks,
+    };
+    BlockRange::within(lba, blocks, capacity).ok_or(codes::LBA_OUT_OF_RANGE.into())
+}
+
 /// RDPROTECT, WRPROTECT and VRPROTECT: the medium has no protection information (SBC-3).
 pub(crate) fn check_protect(cdb: &Cdb) -> Result<(), Sense> {
     if cdb.byte(1) & 0xe0 == 0 {
