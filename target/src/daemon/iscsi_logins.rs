@@ -13,7 +13,7 @@ use pagecast_rdma::fabric::ConnectRequest;
 use super::directory::PortalDirectory;
 use super::listeners::{self, Portal};
 use super::logins::{AdmitError, Answer, Newcomer};
-use super::{Control, IscsiNexus, Nexus};
+use super::{Control, IscsiNexus, Nexus, SEND_SIZE};
 use crate::iscsi::connection::Timers;
 use crate::iscsi::login::{LoginStatus, LoginSummary};
 use crate::iscsi::parameters::{Datamover, Limits};
@@ -250,7 +250,13 @@ impl Control {
             nop_timeout: settings.nop_timeout.duration(),
             ..Timers::default()
         };
-        Channel::new(datamover, limits, Arc::new(directory), timers)
+        let mut channel = Channel::new(datamover, limits, Arc::new(directory), timers);
+        if datamover == Datamover::Iser {
+            channel
+                .connection
+                .set_room(SEND_SIZE - iser::message::MESSAGE_HEADERS);
+        }
+        channel
     }
 
     fn iscsi_limits(&self, datamover: Datamover) -> Limits {

@@ -61,6 +61,8 @@ pub struct Connection {
     stat_sn: u32,
     /// Longest data segment that we send.
     longest_data: usize,
+    /// Longest data segment that whoever moves the PDUs can send.
+    room: usize,
     pings: Pings,
     timers: Timers,
     started: Duration,
@@ -114,6 +116,7 @@ impl Connection {
             window: Window::new(limits.commands),
             stat_sn: 0,
             longest_data: TEXT_DATA,
+            room: usize::MAX,
             pings: Pings::new(now),
             timers,
             started: now,
@@ -134,6 +137,11 @@ impl Connection {
         self.started = now;
         self.now = now;
         self.pings = Pings::new(now);
+    }
+
+    /// Sends no longer data segments than this, whatever the initiator takes: texts go in parts. Login responses are what they are.
+    pub fn set_room(&mut self, data: usize) {
+        self.room = data;
     }
 
     /// What holds now.
@@ -607,7 +615,8 @@ impl Connection {
             // Linux posts its login buffer.
             (Datamover::Iser, SessionType::Discovery) => takes.min(TEXT_DATA),
             (Datamover::Tcp, _) => takes,
-        };
+        }
+        .min(self.room);
     }
 
     /// The last PDU.
