@@ -84,7 +84,8 @@ pub struct World {
     /// Windows are filled by threads; wait for them, so that the seed decides.
     settles_windows: bool,
     channels: Vec<(Host, ChannelId)>,
-    pub(crate) iser_connections: Vec<(Host, ConnectionHandle)>,
+    /// Who disconnects at the end.
+    pub iser_connections: Vec<(Host, ConnectionHandle)>,
     // The nodes live as long as these.
     _fabrics: Vec<Arc<SimFabric>>,
     directory: Directory,
@@ -128,7 +129,7 @@ impl Setup {
     }
 
     /// With an iSER portal, and initiators for it.
-    pub fn iser(mut self) -> Self {
+    pub fn iser(self) -> Self {
         self.iser_portals(1)
     }
 
