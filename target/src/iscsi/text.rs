@@ -199,15 +199,11 @@ pub fn list(value: &str) -> impl Iterator<Item = &str> {
 /// Reads a binary-value of at most `longest` bytes: pairs of hexadecimal digits after `0x`, or base64 after `0b`.
 pub fn binary(value: &str, longest: usize) -> Option<Vec<u8>> {
     let bytes = match hexadecimal(value) {
-        Some(digits) if digits.len() <= 2 * longest => from_hex(digits)?,
-        Some(_) => return None,
+        Some(digits) => from_hex(digits)?,
         None => {
             let digits = value
                 .strip_prefix("0b")
                 .or_else(|| value.strip_prefix("0B"))?;
-            if digits.len() > 4 * longest.div_ceil(3) {
-                return None;
-            }
             BASE64.decode(digits).ok()?
         }
     };
