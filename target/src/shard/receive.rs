@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use pagecast_core::block::{BlockFault, BlockOp, Compare, Transfer};
-use pagecast_core::scsi::{BlockCommand, Plan, ScsiChannel, Status, TaskAttribute};
+use pagecast_core::scsi::{
+    BlockCommand, Command, Plan, ScsiChannel, Status, TaskAttribute, UnitId,
+};
 
 use super::Shard;
 use super::manage::ManagementRequest;
@@ -42,11 +44,7 @@ pub(super) fn decide(
         }
         Received::Command(command) => {
             let plan = scsi.plan(&command);
-            let unit = match &plan {
-                Plan::Block(block) => Some(block.unit),
-                Plan::Respond(_) | Plan::Parameters { .. } => scsi.unit_at(command.lun),
-            };
-            task.unit = unit.map(|unit| scsi.unit(unit).id());
+            task.unit = unit_of(&plan, &command, scsi);
             Next::Follow(plan, command.attribute)
         }
         Received::Refused(ending) => Next::Refuse(ending),
@@ -56,6 +54,16 @@ pub(super) fn decide(
         Received::Logout => Next::Logout,
         Received::Violation(why) => Next::Violation(why),
     }
+}
+
+/// The logical unit that a command is for.
+#[inline]
+fn unit_of(plan: &Plan, command: &Command<'_>, scsi: &mut ScsiChannel) -> Option<UnitId> {
+    let unit = match plan {
+        Plan::Block(block) => Some(block.unit),
+        Plan::Respond(_) | Plan::Parameters { .. } => scsi.unit_at(command.lun),
+    };
+    unit.map(|unit| scsi.unit(unit).id())
 }
 
 impl Shard {
@@ -94,14 +102,26 @@ impl Shard {
             Protocol::Srp(channel) => channel.receive(message, task),
             Protocol::Iscsi(channel) => channel.receive_iser(message, task, self.clock),
         };
-        let next = decide(received, &mut connection.scsi, task, draining);
-        match next {
-            Next::Follow(plan, attribute) => {
-                task.receive_slot = Some(receive);
-                self.admit(slot, id, plan, attribute);
+        // Most messages are commands, and plans are long: they are not handed around more than they must.
+        let command = match received {
+            Received::Command(command) if !draining => command,
+            other => {
+                let next = decide(other, &mut connection.scsi, task, draining);
+                return self.proceed(slot, id, Some(receive), next);
             }
-            next => self.proceed(slot, id, Some(receive), next),
+        };
+        let plan = connection.scsi.plan(&command);
+        task.unit = unit_of(&plan, &command, &mut connection.scsi);
+        task.receive_slot = Some(receive);
+        task.counted = true;
+        task.started = Some(self.clock);
+        connection.session.command_started();
+        connection.tasks.push(id);
+        if command.attribute != TaskAttribute::Simple || connection.order.is_active() {
+            let attribute = command.attribute;
+            return self.enter(id, attribute, plan);
         }
+        self.follow(id, plan);
     }
 
     /// A command has arrived, and this is what it needs.
