@@ -151,6 +151,7 @@ const ATOMIC: Form = Form {
 };
 
 /// The range that a CDB names, if the unit has all of it.
+#[inline(always)]
 pub(crate) fn range(context: &Context<'_>, cdb: &Cdb, form: &Form) -> Result<BlockRange, Sense> {
     BlockRange::within((form.lba)(cdb), (form.blocks)(cdb), context.unit.capacity())
         .ok_or(codes::LBA_OUT_OF_RANGE.into())
@@ -181,6 +182,8 @@ pub(crate) fn check_protect(cdb: &Cdb) -> Result<(), Sense> {
     }
 }
 
+/// Inlined, as are its parts: each command then has its form's offsets in its code, and calls nothing.
+#[inline(always)]
 fn transfer(
     context: &Context<'_>,
     cdb: &Cdb,
