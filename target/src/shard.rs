@@ -143,6 +143,8 @@ pub struct Shard {
     staging_freed: u32,
     /// Connections where something that waits for its turn may have it now.
     reordered: Vec<u16>,
+    /// Connections over byte streams.
+    sockets: tcp::Sockets,
     /// Operations whose tasks wait for a range of the device.
     locked_out: Vec<(TaskId, Operation)>,
     // Scratch space that is reused, so that a turn allocates nothing.
@@ -178,6 +180,7 @@ impl Shard {
             stopped: false,
             staging_freed: 0,
             reordered: Vec::new(),
+            sockets: tcp::Sockets::default(),
             locked_out: Vec::new(),
             chain: Chain::with_capacity(64),
             completions: vec![Completion::default(); BATCH],
@@ -198,6 +201,7 @@ impl Shard {
         busy |= self.poll_backend();
         self.serve_staging();
         self.serve_order();
+        busy |= self.flush_sockets();
         self.io.flush();
         if now >= self.next_sweep {
             self.sweep();
@@ -261,7 +265,11 @@ impl Shard {
         if self.connections.len() <= slot {
             self.connections.resize_with(slot + 1, || None);
         }
+        let stream = connection.stream.is_some();
         self.connections[slot] = Some(connection);
+        if stream {
+            self.adopt_stream(slot);
+        }
     }
 
     /// The control thread has decided about a login.

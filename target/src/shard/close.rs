@@ -48,6 +48,7 @@ impl Shard {
         for id in tasks {
             self.abort(id);
         }
+        self.tcp_close(slot);
         self.finish_close(slot);
     }
 
@@ -100,6 +101,9 @@ impl Shard {
         };
         if !connection.is_open() {
             return;
+        }
+        if connection.stream.is_some() {
+            return self.tcp_take_leave(slot, close);
         }
         let sent = connection.send_control(chain, |protocol, out| protocol.farewell(out));
         if matches!(sent, Ok(true)) {
@@ -229,6 +233,13 @@ fn overdue(connection: &mut Connection, now: Instant) -> Option<CloseReason> {
     let age = connection.adopted.map_or(Duration::ZERO, since);
     if !connection.established && !connection.announced && age > HANDSHAKE_TIMEOUT {
         return Some(CloseReason::HandshakeFailed);
+    }
+    if connection
+        .stream
+        .as_ref()
+        .is_some_and(|stream| stream.is_stalled(now))
+    {
+        return Some(CloseReason::Stalled);
     }
     if connection.signaled == 0 {
         connection.stalled = None;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pagecast_core::block::Transfer;
-use pagecast_core::scsi::{Command, Response, Sense, SenseCode, SenseKey, TaskAttribute};
+use pagecast_core::scsi::{Command, Response, Sense, SenseCode, SenseKey, Status, TaskAttribute};
 use pagecast_rdma::fabric::Operation;
 
 use super::manage::{ManagementFunction, ManagementRequest};
@@ -15,7 +15,7 @@ use crate::iscsi::connection::{Connection, Event, Outcome, Refusal, Timeout, Tim
 use crate::iscsi::directory::Directory;
 use crate::iscsi::login::LoginStatus;
 use crate::iscsi::parameters::{Datamover, Limits};
-use crate::iscsi::pdu::{self, ManagementResponse, Pdu, Residual};
+use crate::iscsi::pdu::{self, BHS_LENGTH, DataIn, ManagementResponse, Pdu, Residual};
 use crate::iser::header::{HEADER_SIZE, TARGET_HEADER, Tags};
 use crate::iser::message::Message;
 
@@ -218,6 +218,23 @@ impl Channel {
             },
         };
         self.connection.scsi_response(out, itt, &outcome)
+    }
+
+    /// Writes the header of a Data-In PDU.
+    pub(super) fn data_in(&mut self, data: &DataIn) -> [u8; BHS_LENGTH] {
+        let mut header = [0; BHS_LENGTH];
+        self.connection.data_in(&mut header, data);
+        header
+    }
+
+    /// Status and residual of a task that may end with its last Data-In PDU (RFC 7143 section 11.7.3).
+    pub(super) fn good_end(&self, task: &Task) -> Option<(u8, Residual)> {
+        match &task.ending {
+            Ending::Scsi(scsi) if scsi.status == Status::Good && scsi.sense.is_none() => {
+                Some((scsi.status as u8, residual(task)))
+            }
+            _ => None,
+        }
     }
 
     /// A task that gets no response went away.

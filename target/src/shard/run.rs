@@ -37,6 +37,8 @@ impl Shard {
 /// Everything that can wake a shard.
 struct Sleeper {
     epoll: OwnedFd,
+    /// Whether the shard's sockets are watched.
+    sockets: bool,
     /// The queue that is watched for each port.
     watched: [Option<Arc<dyn CompletionQueue>>; super::MAX_ADAPTERS],
     events: Vec<epoll::Event>,
@@ -44,6 +46,7 @@ struct Sleeper {
 
 const MAIL: u64 = u64::MAX;
 const BACKEND: u64 = u64::MAX - 1;
+const SOCKETS: u64 = u64::MAX - 2;
 
 impl Sleeper {
     fn new(shard: &Shard) -> std::io::Result<Self> {
@@ -52,6 +55,7 @@ impl Sleeper {
         watch(&set, shard.io.event_fd(), BACKEND)?;
         Ok(Self {
             epoll: set,
+            sockets: false,
             watched: Default::default(),
             events: Vec::with_capacity(16),
         })
@@ -92,6 +96,12 @@ impl Sleeper {
                 tracing::error!(shard = shard.id, %error, "cannot arm a completion queue");
             }
         }
+        if !self.sockets
+            && let Some(sockets) = shard.sockets.event_fd()
+        {
+            watch(&self.epoll, sockets, SOCKETS)?;
+            self.sockets = true;
+        }
         // What came before the queues were armed is not announced.
         if shard.turn(Instant::now()) || shard.stopped {
             return Ok(());
@@ -115,8 +125,8 @@ impl Sleeper {
         for event in &self.events {
             match event.data.u64() {
                 MAIL => shard.inbox.acknowledge(),
-                // The queue resets its own descriptor when it is polled.
-                BACKEND => {}
+                // They reset their own descriptors when they are polled.
+                BACKEND | SOCKETS => {}
                 number => {
                     if let Some(Some(port)) = shard.ports.get(number as usize)
                         && let Err(error) = port.completions.acknowledge()

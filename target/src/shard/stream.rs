@@ -8,11 +8,14 @@ pub mod output;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
 use thiserror::Error;
 
 pub use input::{Frame, Input};
 pub use output::{Output, Payload, Sent};
+
+use super::task::TaskId;
 
 /// A socket with its two buffers.
 #[derive(Debug)]
@@ -22,6 +25,29 @@ pub struct Stream {
     pub input: Input,
     /// What is to be sent.
     pub output: Output,
+    /// What its shard has to remember.
+    pub(super) books: Books,
+}
+
+/// What a shard has to remember of a connection's socket.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    /// There may be something to read.
+    pub(super) readable: bool,
+    /// It is in the shard's list of sockets to read from.
+    pub(super) to_read: bool,
+    /// It is in the shard's list of sockets to send to.
+    pub(super) to_send: bool,
+    /// Since when the socket takes nothing, though there is something to send.
+    pub(super) blocked: Option<Instant>,
+    /// The command that is being taken in, while its data is still in the input.
+    pub(super) immediate: Option<(TaskId, Frame)>,
+    /// Bytes of unsolicited data that are kept for tasks which have no memory for it yet.
+    pub(super) held: usize,
+    /// Sequences of Data-Out PDUs that have begun, or were asked for.
+    pub(super) sequences: usize,
+    /// The Target Transfer Tag of the next R2T.
+    pub(super) next_ttt: u32,
 }
 
 impl Stream {
@@ -31,6 +57,7 @@ impl Stream {
             socket,
             input: Input::default(),
             output: Output::default(),
+            books: Books::default(),
         }
     }
 
@@ -49,6 +76,12 @@ impl Stream {
         let digests = Digests { header, data };
         self.input.digests = digests;
         self.output.digests = digests;
+    }
+
+    /// Says that nothing more is sent. What was sent arrives.
+    pub fn finish(&self) {
+        // It fails if the peer was first.
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write);
     }
 
     /// Ends the connection for both sides, whoever else still has the socket.

@@ -11,6 +11,7 @@ use pagecast_rdma::windows::{Lease, RevokedRange};
 
 use super::copy::Copying;
 use super::manage::AbortTicket;
+use super::tcp::Progress;
 use crate::device::Device;
 use crate::device::range_locks::Hold;
 use crate::staging::Chunk;
@@ -80,6 +81,8 @@ pub struct Task {
     pub cursor: Cursor,
     /// RDMA READs in flight.
     pub fetching: u32,
+    /// How far it is on a byte stream.
+    pub tcp: Progress,
     /// Send queue entries that its last chain occupies.
     pub posted: u32,
     /// Send slot that its response is in.

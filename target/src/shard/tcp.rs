@@ -1,27 +1,52 @@
 //! The TCP datamover of iSCSI in a shard (RFC 7143): commands, R2T and Data-Out, Data-In and responses over a byte stream.
+//!
+//! - `sockets`: which connections have something to read, and which can be sent to.
+//! - `arrival`: PDUs become tasks, and what goes with them.
+//! - `data_out`: unsolicited data, R2Ts, and Data-Out PDUs into staged memory.
+//! - `data_in`: a READ's pages into a pipe, Data-In PDUs, and responses.
+//!
+//! Nothing is sent before the end of a turn, so that what a turn brings about for a connection leaves together.
 
-use super::Shard;
-use super::task::TaskId;
+mod arrival;
+mod data_in;
+mod data_out;
+mod sockets;
 
-impl Shard {
-    /// Takes what sockets have, and gives them what they take; says whether there was anything.
-    pub(super) fn poll_sockets(&mut self) -> bool {
-        false
-    }
+use super::pipes::Pipe;
+pub(super) use sockets::Sockets;
 
-    /// A READ that no window serves: its pages go from the page cache into the socket.
-    pub(super) fn tcp_start_read(&mut self, _id: TaskId) {}
+/// How far a task is on a byte stream.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Its logical unit, as the initiator named it.
+    pub lun: [u8; 8],
+    /// Bytes of its data that have arrived: the first ones.
+    pub arrived: u32,
+    /// Bytes of its data that are wanted.
+    pub wanted: u32,
+    /// The Data-Out PDUs that are arriving, or were asked for.
+    pub sequence: Option<Sequence>,
+    /// R2Ts that were sent.
+    pub r2ts: u32,
+    /// It has ended, and its response waits for the end of the sequence.
+    pub ended: bool,
+    /// Where a READ's data is, if it is not staged.
+    pub pipe: Option<Pipe>,
+    /// Bytes of a READ that went into the pipe so far.
+    pub spliced: u32,
+    /// Bytes for the initiator that are in Data-In PDUs.
+    pub sent: u32,
+    /// Data-In PDUs.
+    pub data_in: u32,
+}
 
-    /// Gets `bytes` of the initiator's data into the task's staged memory: what came unasked is in `unsolicited`, the rest
-    /// by R2T. Ends in `fetched`.
-    pub(super) fn tcp_fetch(&mut self, _id: TaskId, _bytes: u64) {}
-
-    /// Sends what the task has for the initiator, and its response. Ends in `release`.
-    pub(super) fn tcp_transmit(&mut self, _id: TaskId) {}
-
-    /// Sends what belongs to no task.
-    pub(super) fn tcp_control(&mut self, _slot: usize) {}
-
-    /// A task is gone: nothing is to arrive for it any more.
-    pub(super) fn tcp_forget(&mut self, _slot: usize, _id: TaskId) {}
+/// A sequence of Data-Out PDUs (RFC 7143 section 11.7).
+#[derive(Clone, Copy, Debug)]
+pub struct Sequence {
+    /// The R2T that it answers, or the reserved tag if nobody asked.
+    ttt: u32,
+    /// DataSN of the next PDU.
+    data_sn: u32,
+    /// Where it ends at the latest, in the command's data.
+    end: u32,
 }

@@ -1,7 +1,7 @@
 //! What a task does between its plan and its ending: memory, backend, windows. Every function goes on until the task waits
 //! for something or is handed to transmission.
 
-use pagecast_backends::{Done, Operation, Token};
+use pagecast_backends::{BackendError, Done, Operation, Token};
 use pagecast_core::block::{BlockFault, BlockOp, Transfer};
 use pagecast_core::scsi::sense::codes;
 use pagecast_core::scsi::{Plan, Response};
@@ -355,12 +355,13 @@ impl Shard {
 
     pub(super) fn backend_done(&mut self, done: Done) {
         let flushed = matches!(done.operation, Operation::Flush);
-        let mut found = None;
+        let (mut found, mut spliced) = (None, None);
         match done.operation {
             Operation::Read { buffers, .. } | Operation::Write { buffers, .. } => {
                 self.recycle(buffers);
             }
             Operation::Extents { found: extents, .. } => found = extents.into_inner(),
+            Operation::Splice { length, .. } => spliced = Some(length),
             _ => {}
         }
         let id = TaskId(done.token.0 as u32);
@@ -376,6 +377,11 @@ impl Shard {
         if over {
             self.retire(id);
             return self.finish_close(slot);
+        }
+        if let Some(length) = spliced
+            && matches!(done.result, Ok(()) | Err(BackendError::Unsupported))
+        {
+            return self.spliced(id, length, done.result.is_ok());
         }
         if let Err(error) = done.result {
             tracing::warn!(device = %self.device_name(id), %error, "backing store error");

@@ -110,6 +110,13 @@ impl Input {
         Some(Pdu { bhs, ahs, data })
     }
 
+    /// Forgets what has arrived.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.start = 0;
+        self.header_checked = false;
+    }
+
     /// Bytes that have arrived and were not cut yet.
     pub fn pending(&self) -> usize {
         self.bytes.len() - self.start

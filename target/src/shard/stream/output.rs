@@ -125,6 +125,13 @@ impl Output {
         }
     }
 
+    /// Forgets what was not sent, marks included.
+    pub fn clear(&mut self) {
+        self.segments.clear();
+        self.sent.clear();
+        (self.gone, self.queued) = (0, 0);
+    }
+
     /// Bytes that are queued.
     pub fn queued(&self) -> usize {
         self.queued
