@@ -18,6 +18,11 @@ pub trait Backend: Send + Sync + Debug {
     /// Bytes that are there now; one quick system call at most. Fails when the store is gone.
     fn current_size(&self) -> Result<u64, BackendError>;
 
+    /// How much of its store it occupies; a few quick system calls at most. None if that is not known.
+    fn usage(&self) -> Option<Usage> {
+        None
+    }
+
     /// Executes one operation to its end.
     fn execute(&self, operation: &Operation) -> Result<(), BackendError>;
 
@@ -76,6 +81,15 @@ pub struct Properties {
     pub rotational: bool,
     /// What kind of store it is, for people: `file on ext4`, `block device`.
     pub description: String,
+}
+
+/// Room in a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes that are occupied now.
+    pub used: u64,
+    /// Bytes that could still be occupied, if that is known.
+    pub available: Option<u64>,
 }
 
 /// One request to a backend. Buffers are filled or written in order; their lengths add up to the length of the range.

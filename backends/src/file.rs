@@ -17,8 +17,8 @@ use crate::survey::{granule, survey};
 use crate::vectors::Vectors;
 use crate::write_back::WriteBack;
 use crate::{
-    Backend, BackendError, FileOptions, OpenError, Operation, PageCache, Properties, descriptor,
-    extents,
+    Backend, BackendError, FileOptions, OpenError, Operation, PageCache, Properties, Usage,
+    descriptor, extents,
 };
 
 const ZEROS: usize = 1024 * 1024;
@@ -277,6 +277,10 @@ impl Backend for FileBackend {
     fn current_size(&self) -> Result<u64, BackendError> {
         let failed = |errno| BackendError::Failed(Errno::raw_os_error(errno));
         self.store.size().map_err(failed)
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.store.usage().ok()
     }
 
     fn execute(&self, operation: &Operation) -> Result<(), BackendError> {

@@ -32,6 +32,7 @@ mod write_back;
 
 pub use backend::{
     Backend, BackendError, Done, IoQueue, Operation, PageCache, Properties, StoredExtent, Token,
+    Usage,
 };
 pub use engine::{Choice, Engine, EngineError, io_queue};
 pub use file::{FileBackend, MemoryBackend};

@@ -8,6 +8,7 @@ use rustix::fs::{FileType, Mode, OFlags, SealFlags, Stat};
 use rustix::io::Errno;
 use thiserror::Error;
 
+use crate::Usage;
 use crate::descriptor;
 use crate::holder;
 
@@ -176,6 +177,27 @@ impl Store {
 
     pub(crate) fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// How much room it takes and could still take.
+    pub(crate) fn usage(&self) -> Result<Usage, Errno> {
+        let size = self.size()?;
+        let mut usage = Usage {
+            used: size,
+            available: None,
+        };
+        if self.kind != Kind::BlockDevice {
+            let stat = rustix::fs::fstat(&self.fd)?;
+            // In units of 512 bytes, whatever the block size. What a file system needs for its own books counts in.
+            let used = u64::try_from(stat.st_blocks).map_or(size, |blocks| blocks.saturating_mul(512));
+            usage.used = used.min(size);
+        }
+        if self.kind == Kind::File {
+            let system = rustix::fs::fstatvfs(&self.fd)?;
+            let free = system.f_bavail.saturating_mul(system.f_frsize);
+            usage.available = Some(free.min(size - usage.used));
+        }
+        Ok(usage)
     }
 
     /// Bytes that are there now.

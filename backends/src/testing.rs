@@ -9,7 +9,7 @@ use std::time::Duration;
 use pagecast_memory::Memory;
 
 use crate::admission::end_of;
-use crate::{Backend, BackendError, Operation, PageCache, Properties};
+use crate::{Backend, BackendError, Operation, PageCache, Properties, Usage};
 
 /// What a backend does, without the particulars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,6 +229,10 @@ impl Backend for FaultyBackend {
     fn current_size(&self) -> Result<u64, BackendError> {
         let size = self.inner.current_size()?;
         Ok(size.min(self.shared.size.load(Ordering::SeqCst)))
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.inner.usage()
     }
 
     fn execute(&self, operation: &Operation) -> Result<(), BackendError> {

@@ -390,7 +390,7 @@ impl Control {
     /// Starts a new period of the devices' worst command times.
     pub fn next_period(&self) {
         for device in self.shared.devices.iter() {
-            for counters in &device.counters {
+            for counters in device.counters.iter() {
                 counters.next_period();
             }
         }

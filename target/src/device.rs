@@ -1,6 +1,7 @@
 //! A device: one backing store with one identity, shared by every shard.
 
 pub mod range_locks;
+mod statistics;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use pagecast_rdma::windows::{DeviceWindows, RevokedRange, WindowCache};
 use crate::config::DeviceConfig;
 use crate::shard::locks::Waiter;
 use range_locks::RangeLocks;
+use statistics::DeviceStatistics;
 
 /// Adapters that a process can serve at once. Their numbers index fixed tables, which the hot path reads without a lock.
 pub const MAX_ADAPTERS: usize = 16;
@@ -44,7 +46,7 @@ pub struct Device {
     /// Who writes where, for those who must be alone there.
     pub locks: RangeLocks<Waiter>,
     /// Counters by shard, so that shards do not fight over a cache line.
-    pub counters: Box<[Counters]>,
+    pub counters: Arc<[Counters]>,
     size: SizeLease,
     /// Times that written data was lost on the way to the medium.
     lost_writes: AtomicU64,
@@ -54,15 +56,15 @@ pub struct Device {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Counters {
-    /// READ commands.
+    /// READ commands, and pieces that were read to be copied.
     pub reads: AtomicU64,
-    /// Bytes sent to initiators.
+    /// Bytes sent to initiators, or copied from here.
     pub read_bytes: AtomicU64,
     /// Those of them that came straight from the page cache.
     pub read_bytes_zero_copy: AtomicU64,
-    /// WRITE commands.
+    /// WRITE commands and their like, and pieces that were copied to here.
     pub writes: AtomicU64,
-    /// Bytes taken from initiators.
+    /// Bytes taken from initiators, or copied to here.
     pub write_bytes: AtomicU64,
     /// Those of them that landed in the page cache straight away.
     pub write_bytes_zero_copy: AtomicU64,
@@ -72,6 +74,10 @@ pub struct Counters {
     pub discards: AtomicU64,
     /// Operations that ended in an error of the store.
     pub errors: AtomicU64,
+    /// Reads that the store failed.
+    pub read_errors: AtomicU64,
+    /// Writes that the store failed, and whatever else changes it.
+    pub write_errors: AtomicU64,
     /// Commands in flight.
     pub in_flight: AtomicU64,
     /// The longest that a command took in this period, in microseconds.
@@ -122,6 +128,11 @@ impl Device {
         shards: usize,
     ) -> Self {
         let size = backend.properties().size;
+        let counters: Arc<[Counters]> = (0..shards).map(|_| Counters::default()).collect();
+        unit.set_statistics(Arc::new(DeviceStatistics {
+            counters: Arc::clone(&counters),
+            backend: Arc::clone(&backend),
+        }));
         Self {
             index,
             name,
@@ -131,7 +142,7 @@ impl Device {
             config,
             windows,
             locks: RangeLocks::new(shards),
-            counters: (0..shards).map(|_| Counters::default()).collect(),
+            counters,
             size: SizeLease {
                 checked: AtomicU64::new(0),
                 size: AtomicU64::new(size),
@@ -238,10 +249,7 @@ impl Device {
 
     /// The sum of a counter over the shards.
     pub fn total(&self, counter: impl Fn(&Counters) -> &AtomicU64) -> u64 {
-        self.counters
-            .iter()
-            .map(|c| counter(c).load(Relaxed))
-            .fold(0, u64::wrapping_add)
+        statistics::total(&self.counters, counter)
     }
 }
 

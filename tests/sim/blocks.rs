@@ -1,6 +1,7 @@
 //! The rarer block commands, task attributes, and who must not get between what.
 
-use pagecast_backends::testing::Kind;
+use pagecast_backends::BackendError;
+use pagecast_backends::testing::{Fault, Kind};
 use pagecast_initiator::{Buffer, ChannelId, Command, Data, Format, Reply, Task, scsi};
 use pagecast_tests::world::{read, write};
 use pagecast_tests::{Host, Setup, World, pattern, seeds};
@@ -342,6 +343,35 @@ fn a_lock_goes_with_its_connection() {
     }
 }
 
+#[test]
+fn errors_release_what_was_locked() {
+    for kind in [Kind::Read, Kind::Write] {
+        let mut world = Setup::new(1).staged().build();
+        let at = (0, world.log_in(0));
+        world
+            .store()
+            .inject(Fault::every(kind, BackendError::Medium(5)).times(1));
+        let (old, new) = ([0; BLOCK], [1; BLOCK]);
+        let (cdb, bytes) = compare_and_write(&old, &new, 0);
+        let reply = send_out(&mut world, at, cdb.clone(), &bytes);
+        let (code, qualifier) = if kind == Kind::Read {
+            (0x11, 0)
+        } else {
+            (0x0c, 0)
+        };
+        assert_eq!(reply.sense(), Some((3, code, qualifier)));
+        let (cdb, wrong) = compare_and_write(&new, &new, 0);
+        assert_eq!(
+            send_out(&mut world, at, cdb, &wrong).sense(),
+            Some(MISCOMPARE)
+        );
+        let (cdb, _) = compare_and_write(&old, &new, 0);
+        assert!(send_out(&mut world, at, cdb, &bytes).is_good());
+        world.write(0, at.1, 0, &old);
+        world.finish();
+    }
+}
+
 // --- the others ----------------------------------------------------------------------------------------------------
 
 #[test]
@@ -618,8 +648,6 @@ fn an_aborted_copy_stops_at_its_stride() {
 
 #[test]
 fn a_copy_that_fails_says_so() {
-    use pagecast_backends::BackendError;
-    use pagecast_backends::testing::Fault;
     let mut world = two_disks(1).build();
     let at = (0, world.log_in(0));
     let names = [naa(&mut world, at, 0), naa(&mut world, at, 1)];
@@ -632,6 +660,34 @@ fn a_copy_that_fails_says_so() {
         world.stores[disk].clear();
     }
     assert!(send_out(&mut world, at, cdb, &list).is_good());
+    world.finish();
+}
+
+// --- log pages -----------------------------------------------------------------------------------------------------
+
+#[test]
+fn log_pages_count_what_was_done() {
+    // A window would occupy more than was written.
+    let mut world = Setup::new(1).staged().build();
+    let at = (0, world.log_in(0));
+    world.write(0, at.1, 0, &pattern(8 * BLOCK, 1));
+    world.write(0, at.1, 8, &pattern(8 * BLOCK, 1));
+    world.read(0, at.1, 0, 5);
+    let fault = Fault::every(Kind::Write, BackendError::Medium(5)).times(1);
+    world.store().inject(fault);
+    let reply = send_out(&mut world, at, scsi::write16(0, 1, false), &[0; BLOCK]);
+    assert_eq!(reply.status(), 2);
+    // General statistics (SPC-4): READ and WRITE commands, blocks received, blocks transmitted.
+    let page = fetch(&mut world, at, 0, scsi::log_sense(0x19, 128), 128);
+    let number = |at: usize| u64::from_be_bytes(page[at..at + 8].try_into().expect("eight bytes"));
+    assert_eq!([8, 16, 24, 32].map(number), [1, 3, 17, 5]);
+    // Write error counters: the last of seven counts what could not be corrected.
+    let page = fetch(&mut world, at, 0, scsi::log_sense(0x02, 128), 128);
+    let last = 4 + 6 * 12 + 4;
+    assert_eq!(page[last..last + 8], 1u64.to_be_bytes());
+    // Used resources: a parameter with code 2, in blocks.
+    let page = fetch(&mut world, at, 0, scsi::log_sense(0x0c, 128), 128);
+    assert_eq!(page[4..12], [0, 2, 3, 8, 0, 0, 0, 16]);
     world.finish();
 }
 

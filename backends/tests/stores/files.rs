@@ -400,3 +400,22 @@ fn holes_and_data_are_told_apart() {
         assert_eq!(store.execute(&prefetch(end, 1 << 40)), Ok(()));
     });
 }
+
+#[test]
+fn room_is_told() {
+    each_store(|store| {
+        let size = SIZE as u64;
+        let full = store.usage().unwrap();
+        assert_eq!(full.used, size);
+        assert!(full.available.is_none_or(|room| room == 0));
+        let discard = Operation::Discard {
+            offset: 65_536,
+            length: 131_072,
+        };
+        if store.execute(&discard) == Ok(()) {
+            let usage = store.usage().unwrap();
+            assert!((131_072..=147_456).contains(&usage.used), "{}", usage.used);
+            assert!(usage.available.is_none_or(|room| room <= size - usage.used));
+        }
+    });
+}

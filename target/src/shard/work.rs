@@ -75,6 +75,7 @@ impl Shard {
         }
     }
 
+    /// FUA and DPO change nothing: nobody writes past the page cache, so what it has is never older than the medium.
     fn start_read(&mut self, id: TaskId) {
         // Taken out for the moment, so that nothing has to be counted on the way of every READ.
         let Some(device) = self.tasks.get(id).device.take() else {
@@ -386,6 +387,7 @@ impl Shard {
         if let Err(error) = done.result {
             tracing::warn!(device = %self.device_name(id), %error, "backing store error");
             let write = self.is_write(id);
+            self.count_failure(id, write);
             return self.end_block(id, Err(fault(error, write)));
         }
         if lost {
@@ -532,8 +534,21 @@ impl Shard {
         }
     }
 
+    /// The store failed, for whoever reads the device's log pages.
+    fn count_failure(&mut self, id: TaskId, write: bool) {
+        let shard = usize::from(self.id);
+        if let Some(device) = self.tasks.get(id).target() {
+            let counters = &device.counters[shard];
+            let counter = match write {
+                true => &counters.write_errors,
+                false => &counters.read_errors,
+            };
+            Counters::add(counter, 1);
+        }
+    }
+
     fn device_name(&mut self, id: TaskId) -> String {
-        let device = self.tasks.get(id).device.as_ref();
+        let device = self.tasks.get(id).target();
         device.map_or_else(String::new, |device| device.name.clone())
     }
 

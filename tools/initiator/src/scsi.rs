@@ -114,6 +114,12 @@ pub fn get_lba_status(lba: u64, allocation: u32) -> Vec<u8> {
     cdb
 }
 
+/// LOG SENSE for the cumulative values of a page.
+pub fn log_sense(page: u8, allocation: u16) -> Vec<u8> {
+    let [high, low] = allocation.to_be_bytes();
+    vec![0x4d, 0, 0x40 | page, 0, 0, 0, 0, high, low, 0]
+}
+
 /// UNMAP, and its parameter list of first blocks and numbers of blocks.
 pub fn unmap(ranges: &[(u64, u32)]) -> (Vec<u8>, Vec<u8>) {
     let length = 8 + 16 * ranges.len() as u16;
