@@ -69,7 +69,7 @@ impl LoginOptions {
     /// As open-iscsi over iSER: a normal session, immediate data.
     pub fn iser(initiator: &str, target: &str) -> Self {
         let mut options = Self::new(initiator, Some(target));
-        options.offer("InitiatorRecvDataSegmentLength", "128");
+        options.offer("InitiatorRecvDataSegmentLength", "262144");
         options.offer("TargetRecvDataSegmentLength", "8192");
         options.offer("RDMAExtensions", "Yes");
         options
