@@ -6,7 +6,7 @@ use crate::scsi::cdb::Cdb;
 use crate::scsi::channel::Slot;
 use crate::scsi::plan::{BlockCommand, Context, ParameterList, PendingParameters, Plan, Planned};
 use crate::scsi::response::Response;
-use crate::scsi::sense::{FieldPointer, Sense, SenseCode, codes};
+use crate::scsi::sense::{FieldPointer, Sense, SenseCode, SenseKey, codes};
 use crate::scsi::session::ScsiSession;
 use crate::scsi::unit::{LogicalUnit, Modes};
 use crate::scsi::vpd;
@@ -36,24 +36,13 @@ pub(crate) fn extended_copy_list(
     let list = List::parse(data)?;
     let targets = list.targets(session, slots)?;
     let unit = &*pending.nexus.unit;
-    let mut segments = Vec::with_capacity(list.segments.len() / SEGMENT_LENGTH);
-    let mut durable = false;
-    for (number, segment) in list.segments.chunks_exact(SEGMENT_LENGTH).enumerate() {
-        let planned = Segment::parse(segment).plan(&targets);
-        let planned = planned.map_err(|error| {
-            let sense = error.sense(number, list.segments_at);
-            if let (Some(identifier), SegmentError::At(..)) = (list.identifier, error) {
-                let format = unit.sense_format();
-                let notes = session.copies();
-                notes.fail(unit.id(), identifier, Sense { format, ..sense });
-            }
-            sense
-        })?;
-        if let Some((segment, destination)) = planned {
-            durable |= !destination.write_cache();
-            segments.push(segment);
+    let (segments, durable) = list.plan(&targets).inspect_err(|sense| {
+        if let (Some(identifier), SenseKey::CopyAborted) = (list.identifier, sense.code.key) {
+            let format = unit.sense_format();
+            let notes = session.copies();
+            notes.fail(unit.id(), identifier, Sense { format, ..*sense });
         }
-    }
+    })?;
     if let Some(identifier) = list.identifier {
         let notes = session.copies();
         notes.begin(unit.id(), identifier, &segments);
@@ -164,6 +153,21 @@ impl<'a> List<'a> {
             }
         });
         target.collect()
+    }
+
+    /// What to copy, and whether a destination has no write cache that it may stay in.
+    fn plan(&self, targets: &[Target<'_>]) -> Result<(Vec<CopySegment>, bool), Sense> {
+        let mut segments = Vec::with_capacity(self.segments.len() / SEGMENT_LENGTH);
+        let mut durable = false;
+        for (number, descriptor) in self.segments.chunks_exact(SEGMENT_LENGTH).enumerate() {
+            let planned = Segment::parse(descriptor).plan(targets);
+            let planned = planned.map_err(|error| error.sense(number, self.segments_at))?;
+            if let Some((segment, destination)) = planned {
+                durable |= !destination.write_cache();
+                segments.push(segment);
+            }
+        }
+        Ok((segments, durable))
     }
 }
 
