@@ -189,15 +189,28 @@ impl Connection {
     ) -> Event<'a> {
         self.now = now;
         self.pings.heard(now);
-        if pdu.data.len() > self.parameters.receive_data_segment as usize {
-            return self.too_long(&pdu);
-        }
-        if self.phase == Phase::Normal && pdu.opcode() == opcode::SCSI_COMMAND {
+        if self.phase == Phase::Normal
+            && pdu.opcode() == opcode::SCSI_COMMAND
+            && pdu.data.len() <= self.receive_limit()
+        {
             return self.command(&pdu);
         }
+        self.receive_other(&pdu, entropy)
+    }
+
+    /// Everything but commands of normal sessions. Out of line, so that those have little to go through.
+    #[inline(never)]
+    fn receive_other<'a>(
+        &mut self,
+        pdu: &Pdu<'a>,
+        entropy: &mut dyn FnMut(&mut [u8]),
+    ) -> Event<'a> {
+        if pdu.data.len() > self.receive_limit() {
+            return self.too_long(pdu);
+        }
         match self.phase {
-            Phase::Normal | Phase::Discovery => self.full_feature(&pdu),
-            Phase::Start | Phase::Login => self.login_request(&pdu, entropy),
+            Phase::Normal | Phase::Discovery => self.full_feature(pdu),
+            Phase::Start | Phase::Login => self.login_request(pdu, entropy),
             Phase::Deciding | Phase::Granted => {
                 Event::Violation("PDU between the last login request and the response to it".into())
             }
@@ -416,7 +429,6 @@ impl Connection {
         }
     }
 
-    #[cold]
     fn too_long<'a>(&self, pdu: &Pdu<'a>) -> Event<'a> {
         Event::Violation(format!(
             "data segment of {} bytes, where {} were agreed to",
@@ -425,7 +437,7 @@ impl Connection {
         ))
     }
 
-    /// Everything but commands of normal sessions.
+    /// Full feature phase.
     fn full_feature<'a>(&mut self, pdu: &Pdu<'a>) -> Event<'a> {
         let request = match Request::parse(pdu) {
             Ok(request) => request,

@@ -181,4 +181,14 @@ impl Outbox {
         let next = self.queue.front()?;
         Some(BHS_LENGTH + padded(next.data_length()))
     }
+
+    /// PDUs that wait, and bytes of their data segments.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> (usize, usize) {
+        let owned = |control: &Control| match control {
+            Control::Reject { .. } => 0,
+            control => control.data_length(),
+        };
+        (self.queue.len(), self.queue.iter().map(owned).sum())
+    }
 }
