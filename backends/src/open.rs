@@ -189,7 +189,8 @@ impl Store {
         if self.kind != Kind::BlockDevice {
             let stat = rustix::fs::fstat(&self.fd)?;
             // In units of 512 bytes, whatever the block size. What a file system needs for its own books counts in.
-            let used = u64::try_from(stat.st_blocks).map_or(size, |blocks| blocks.saturating_mul(512));
+            let used =
+                u64::try_from(stat.st_blocks).map_or(size, |blocks| blocks.saturating_mul(512));
             usage.used = used.min(size);
         }
         if self.kind == Kind::File {

@@ -557,6 +557,11 @@ impl World {
         for device in self.daemon.shared.devices.iter() {
             let busy = device.total(|counters| &counters.in_flight);
             assert_eq!(busy, 0, "seed {seed}: commands on {}", device.name);
+            assert!(
+                device.locks.is_idle(),
+                "seed {seed}: locks of {}",
+                device.name
+            );
             if let Some(windows) = &device.windows {
                 let revoked = windows.revoke_and_wait(0..u64::MAX, Duration::from_secs(10));
                 assert!(revoked.is_ok(), "seed {seed}: leases on {}", device.name);

@@ -162,6 +162,12 @@ impl<W: Wake> RangeLocks<W> {
         }
     }
 
+    /// Whether nobody holds anything or waits for it.
+    pub fn is_idle(&self) -> bool {
+        let counted = |writers: &Writers| writers.0.load(SeqCst) != 0;
+        self.state().claims.is_empty() && !self.writers.iter().any(counted)
+    }
+
     fn remove(&self, ticket: Ticket) {
         let mut state = self.state();
         let state = &mut *state;

@@ -207,13 +207,7 @@ fn under_stress() {
         .sum();
     assert!(increments > 0);
     assert_eq!(counter.load(Relaxed), increments);
-    let state = locks.state();
-    assert!(state.claims.is_empty() && state.exclusive == 0);
-    assert!(
-        locks
-            .writers
-            .iter()
-            .all(|writers| writers.0.load(SeqCst) == 0)
-    );
+    assert!(locks.is_idle());
+    assert_eq!(locks.state().exclusive, 0);
     assert!(!locks.guarded.load(SeqCst));
 }
