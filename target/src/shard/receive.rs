@@ -234,7 +234,11 @@ impl Shard {
         // A buffer for the other direction is none for this one.
         let wrong = match command.transfer {
             Transfer::Out(_) => task.offered_out == 0 && task.offered_in > 0,
-            Transfer::In(_) => task.offered_in == 0 && task.offered_out > 0,
+            // To iSCSI it is a residual like others (RFC 7143 section 11.4.5): nothing is moved.
+            Transfer::In(_) => {
+                let srp = matches!(connection.protocol, Protocol::Srp(_));
+                srp && task.offered_in == 0 && task.offered_out > 0
+            }
             Transfer::None => false,
         };
         if wrong {

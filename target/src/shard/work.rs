@@ -28,7 +28,7 @@ impl Shard {
             Work::None => self.transmit(id),
             Work::Management => {}
             Work::Read { .. } => self.start_read(id),
-            Work::Write { .. } => self.start_write(id),
+            Work::Write { .. } | Work::WriteVerify { .. } => self.start_write(id),
             Work::Parameters { length, .. } => {
                 let length = *length;
                 self.start_data_out(id, u64::from(length));
@@ -53,10 +53,6 @@ impl Shard {
             Work::WriteSame { zeros: true, .. } | Work::Unmap { .. } => self.revoke_next(id),
             Work::WriteSame { block, .. } | Work::VerifySame { block, .. } => {
                 let bytes = u64::from(*block);
-                self.start_data_out(id, bytes);
-            }
-            Work::WriteVerify { length, .. } => {
-                let bytes = u64::from(*length);
                 self.start_data_out(id, bytes);
             }
             Work::Modify { change, length, .. } => {
@@ -126,15 +122,16 @@ impl Shard {
     }
 
     fn start_write(&mut self, id: TaskId) {
+        let block = self.block_size(id);
         let task = self.tasks.get(id);
-        let &mut Work::Write { length, .. } = &mut task.work else {
+        let (Work::Write { length, .. } | Work::WriteVerify { length, .. }) = &mut task.work else {
             return;
         };
         // Whole blocks of what the initiator really has for us.
-        let block = self.block_size(id);
-        let task = self.tasks.get(id);
-        let offered = task.offered_out.min(u64::from(length));
+        let offered = task.offered_out.min(u64::from(*length));
         let bytes = offered - offered % block;
+        // It was no more than that.
+        *length = bytes as u32;
         task.transferred = bytes;
         if bytes == 0 {
             return self.end_block(id, Ok(()));

@@ -92,7 +92,8 @@ impl Shard {
         let task = tasks.get(id);
         let arrived = task.tcp.arrived;
         if part.data_sn != sequence.data_sn {
-            return self.bad_data(slot, "Data-Out PDUs out of order");
+            let (got, next) = (part.data_sn, sequence.data_sn);
+            return self.bad_data(slot, &format!("DataSN {got} where {next} is the next"));
         }
         if part.offset != arrived {
             return self.bad_data(
