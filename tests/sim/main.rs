@@ -7,6 +7,7 @@ mod data;
 mod faults;
 mod hostile;
 mod iser;
+mod iser_hostile;
 mod login;
 mod loss;
 mod management;

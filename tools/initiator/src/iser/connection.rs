@@ -41,6 +41,8 @@ pub struct Options {
     pub send_size: usize,
     /// Whether the target's own NOP-Ins are answered.
     pub answer_pings: bool,
+    /// Whether messages that this side cannot place are left alone, for tests that ask for them.
+    pub tolerant: bool,
     /// No login: what arrives is an [`Event::Message`], and everything is posted from the start.
     pub raw: bool,
 }
@@ -56,6 +58,7 @@ impl Options {
             // Room for what is too long for the target, so that it can be sent.
             send_size: 16_384,
             answer_pings: true,
+            tolerant: false,
             raw: false,
         }
     }
@@ -446,7 +449,16 @@ impl Connection {
             self.events.push(Event::Message(message));
             return Ok(());
         }
-        let pdu = wire::decode(&message)?;
+        match self.understand(&message) {
+            Err(InitiatorError::Iscsi(_)) if self.options.tolerant && self.login.is_none() => {
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn understand(&mut self, message: &[u8]) -> Result<(), InitiatorError> {
+        let pdu = wire::decode(message)?;
         if let Some(login) = &mut self.login {
             let step = login.receive(&pdu)?;
             return self.log_on(step);
