@@ -19,6 +19,11 @@ pub(crate) fn compare_and_write(context: &Context<'_>, cdb: &Cdb) -> Planned {
     let range = BlockRange::within(cdb.u64(2), blocks.into(), context.unit.capacity())
         .ok_or(codes::LBA_OUT_OF_RANGE)?;
     if blocks == 0 {
+        // No blocks is no error, but data for them is: 256 blocks do not fit the field, and GOOD would say that they were
+        // compared and stored.
+        if context.command.data_out_length > 0 {
+            return Err(Sense::cdb_byte(BLOCKS_AT));
+        }
         return context.good();
     }
     let op = BlockOp::CompareAndWrite(range);

@@ -171,7 +171,8 @@ fn model(
             granularity_blocks: properties.discard_granularity / block_size,
             ..Provisioning::default()
         });
-        model.limits.max_write_same_blocks = MAX_WRITE_SAME / block_size;
+        // WRITE SAME (10) can name as many.
+        model.limits.max_write_same_blocks = (MAX_WRITE_SAME / block_size).min(0xffff);
     }
     Ok(model)
 }
