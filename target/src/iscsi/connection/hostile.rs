@@ -14,6 +14,8 @@ enum Action {
     Send(Frame),
     /// The same, but with the number that comes next.
     SendInOrder(Frame),
+    /// The same again and again.
+    Flood(Frame),
     /// A task ends with a response.
     Respond,
     /// A task ends without.
@@ -75,6 +77,7 @@ fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         2 => frame().prop_map(Action::Send),
         8 => frame().prop_map(Action::SendInOrder),
+        1 => frame().prop_map(Action::Flood),
         2 => Just(Action::Respond),
         1 => Just(Action::Abort),
         3 => Just(Action::Emit),
@@ -87,7 +90,11 @@ fn play(rig: &mut Rig, actions: Vec<Action>) -> Result<(), TestCaseError> {
     // Tasks that the shard works on, with how they are answered.
     let mut tasks: Vec<(u32, bool)> = Vec::new();
     let mut stat_sn = None;
-    for action in actions {
+    let repeated = |action| match action {
+        Action::Flood(frame) => vec![Action::SendInOrder(frame); 100],
+        other => vec![other],
+    };
+    for action in actions.into_iter().flat_map(repeated) {
         match action {
             Action::Send(_) | Action::SendInOrder(_) => {
                 let frame = match action {
@@ -147,6 +154,8 @@ fn play(rig: &mut Rig, actions: Vec<Action>) -> Result<(), TestCaseError> {
                     return Ok(());
                 }
             }
+            // Taken apart above.
+            Action::Flood(_) => {}
             Action::Stop => rig.connection.drop_session(),
         }
         bounded(rig, tasks.len())?;
