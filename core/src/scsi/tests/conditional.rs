@@ -49,10 +49,16 @@ fn compare_and_write_has_both_halves() {
 #[test]
 fn compare_and_write_is_bounded() {
     let mut channel = channel_of(model());
-    assert_eq!(
-        data(&mut channel, &compare_and_write(0, CAPACITY - 1, 0)),
-        []
-    );
+    let none = compare_and_write(0, CAPACITY - 1, 0);
+    let Plan::Respond(response) = channel.plan(&sending(&none, 0)) else {
+        panic!("there is nothing to do");
+    };
+    assert_eq!(response.status, Status::Good);
+    // 256 blocks, as an initiator that does not count writes them.
+    let Plan::Respond(response) = channel.plan(&sending(&none, 256 * 1024)) else {
+        panic!("there is nothing to do");
+    };
+    assert_eq!(response.sense, Some(Sense::cdb_byte(13)));
     for (lba, blocks) in [
         (CAPACITY, 0),
         (CAPACITY, 1),
