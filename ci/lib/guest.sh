@@ -18,7 +18,8 @@ STATE=/run/pagecast
 SOCKET=$STATE/control.sock
 LOG=$STATE/log
 IPV4=10.99.0.1 IPV6=fd00:99::1 PORT=5555
-NAME=$(basename "$0" .sh)
+# such as iser/filesystem
+NAME=$(basename "$(dirname "$0")")/$(basename "$0" .sh)
 
 # --- reporting -------------------------------------------------------------------------------------------------
 
@@ -139,20 +140,22 @@ target_stop() { "${TARGET}_stop"; }
 # shellcheck source=lio.sh
 . "$ROOT/ci/lib/lio.sh"
 
-# CONFIG_EXTRA: more top-level keys of the configuration, as JSON. INITIATORS: the group's patterns, as JSON.
+# All JSON: CONFIG_EXTRA, more top-level keys of the configuration; TARGET_EXTRA, more keys of the target; INITIATORS, the group's
+# patterns. TRANSPORTS: what the target listens for, on all addresses.
 pagecast_start() {
     local file
     mkdir -p "$STATE"
     for file; do printf '%s\n' "$file"; done | jq -Rn \
-        --argjson extra "${CONFIG_EXTRA:-"{}"}" --argjson initiators "${INITIATORS:-[\"*\"]}" --argjson port "$PORT" --arg ipv6 "$IPV6" '
+        --argjson extra "${CONFIG_EXTRA:-"{}"}" --argjson target "${TARGET_EXTRA:-"{}"}" \
+        --argjson initiators "${INITIATORS:-[\"*\"]}" --arg transports "${TRANSPORTS:-srp}" --arg ipv6 "$IPV6" '
         [inputs] as $files | [$files | keys[] | {name: "disk\(.)", number: .}] as $disks | {
           devices: [$disks[] | {name, backend: "file", path: $files[.number]}],
           targets: [{
             name: "store",
-            portals: ["0.0.0.0", $ipv6] | map({transport: "srp", address: ., port: $port}),
+            portals: [($transports / " ")[] as $transport | ("0.0.0.0", $ipv6) | {transport: $transport, address: .}],
             groups: [{name: "everyone", initiators: $initiators,
                       luns: ($disks | map({(.number | tostring): .name}) | add)}]
-          }]} * $extra' >$STATE/config.json
+          } * $target]} * $extra' >$STATE/config.json
     pagecastd_start --config $STATE/config.json
 }
 
@@ -220,8 +223,8 @@ srp_login() {
     after=$(cd /sys/class/scsi_host && echo host*)
     HOST=$(comm -13 <(tr ' ' '\n' <<<"$before" | sort) <(tr ' ' '\n' <<<"$after" | sort) | tail -n 1)
     [ -n "$HOST" ] || return 1
-    until_true 15 srp_disks "${2:-1}" || return 1
-    srp_disks "${2:-1}"
+    until_true 15 disks_of "$HOST" "${2:-1}" || return 1
+    disks_of "$HOST" "${2:-1}"
 }
 # After a logout the kernel needs a moment to forget the target: it says that the target is there already until then.
 srp_add() {
@@ -232,15 +235,17 @@ srp_add() {
     case $error in *'File exists'*) return 1 ;; esac
     ADD_ERROR=$error
 }
-srp_disks() {
+# disks_of HOST [LEAST]: DISK is the first disk of that SCSI host then, DISKS all of them, in LUN order
+disks_of() {
+    local host=$1
     # shellcheck disable=SC2034 # for those who source this
     mapfile -t DISKS < <(for disk in /sys/block/sd*; do
         disk=$(readlink -f "$disk")
-        case $disk in */"$HOST"/*) printf '%s /dev/%s\n' "${disk%/block/*}" "${disk##*/}" ;; esac
+        case $disk in */"$host"/*) printf '%s /dev/%s\n' "${disk%/block/*}" "${disk##*/}" ;; esac
     done | sort -V | awk '{print $2}')
     DISK=${DISKS[0]:-}
     # no udev here: a disk is there when its node opens
-    [ "${#DISKS[@]}" -ge "$1" ] && blockdev --getsize64 "${DISKS[@]}" >/dev/null
+    [ "${#DISKS[@]}" -ge "${2:-1}" ] && blockdev --getsize64 "${DISKS[@]}" >/dev/null
 }
 
 # srp_logout: leaves every target
@@ -274,6 +279,29 @@ fio_verify() {
 }
 # fio_mib N: N MiB for fio, or less where SMALLER says so
 fio_mib() { printf '%dm\n' $(($1 / SMALLER > 0 ? $1 / SMALLER : 1)); }
+# beside COMMAND...: runs it while fio writes, and waits for fio's verdict
+beside() {
+    local status=0
+    # long enough for what happens beside it
+    fio_verify --loops=3 --size=$((SMALLER > 1 ? 24 : 48))m >/run/fio.log 2>&1 &
+    local fio=$!
+    busy || status=1
+    "$@" || status=1
+    if ! kill -0 $fio; then echo "fio was through too early"; status=1; fi
+    wait $fio || { cat /run/fio.log; status=1; }
+    return $status
+}
+# resets OPTION...: three times, what sg_reset's options say
+resets() {
+    local _
+    for _ in 1 2 3; do
+        timeout 60 sg_reset "$@" "$DISK" || return 1
+        sleep 1
+    done
+}
+no_io_error() { ! dmesg_has 'I/O error, dev sd'; }
+crash_and_return() { target_crash; sleep 3; target_again; }
+
 # busy: waits until DISK has seen some more writes
 busy() {
     local from
@@ -284,7 +312,73 @@ busy() {
 # same DISK FILE [MIB]: O_DIRECT reads of the disk give the file's bytes
 same() { dd if="$1" iflag=direct,fullblock bs=1M ${3:+count="$3"} status=none | cmp - "$2" ${3:+-n "$3M"}; }
 
+# --- what holds for every transport ----------------------------------------------------------------------------
+
+# checks_of_a_file_system: a tree survives a file system on DISK, and so do fio's writes
+checks_of_a_file_system() {
+    local tree=/run/tree
+    step "mkfs, copy, unmount, remount, compare"
+    if [ ! -d $tree ]; then
+        mkdir -p $tree
+        # some thousand small files in nested folders, and a few large ones
+        cp -a /usr/include/linux /etc $tree/ 2>/dev/null || true
+        head -c 20000000 /run/random.bin >$tree/large
+    fi
+    check "mkfs.ext4" mkfs.ext4 -q -F "$DISK"
+    mkdir -p /run/mnt
+    mount "$DISK" /run/mnt
+    check "a tree is copied" cp -a $tree /run/mnt/
+    check "unmount" umount /run/mnt
+    blockdev --flushbufs "$DISK"
+    mount "$DISK" /run/mnt
+    check "the tree is the same after a remount" diff -r --no-dereference $tree /run/mnt/tree
+    umount /run/mnt
+    check "fsck finds nothing" fsck.ext4 -f -n "$DISK"
+
+    check "fio's random writes of mixed sizes verify" fio_verify
+    check "the kernel's log still has no warning" dmesg_clean
+}
+
+# checks_of_zero_copy FILE SIZE_MIB: DISK, whose file is FILE, is read twice, and the second time without a copy. The daemon
+# must run with "io_engine": "threads": what io_uring reads does not count in rchar; what preadv reads does.
+checks_of_zero_copy() {
+    local file=$1 size=$2 before counted cpu staged grown offset=$(($2 / 2))
+    step "first read: staged, for the most part"
+    before=$(rchar "$PAGECASTD")
+    check "every byte is right" same "$DISK" "$file"
+    staged=$(($(rchar "$PAGECASTD") - before))
+    check "the daemon's rchar grew with what it staged ($staged bytes)" [ $staged -gt $((1 << 20)) ]
+
+    step "second read: from the page cache"
+    warm() { [ "$(device_counter disk0 pinned_bytes)" -ge $((size << 20)) ]; }
+    check "all of the file is in registered windows" until_true 60 warm
+    before=$(rchar "$PAGECASTD")
+    counted=$(device_counter disk0 read_bytes_zero_copy)
+    cpu=$(cpu_ms "$PAGECASTD")
+    check "every byte is right again" same "$DISK" "$file"
+    grown=$(($(rchar "$PAGECASTD") - before))
+    counted=$(($(device_counter disk0 read_bytes_zero_copy) - counted))
+    step "$counted of $((size << 20)) bytes zero-copy, rchar grew by $grown, CPU time by $(($(cpu_ms "$PAGECASTD") - cpu)) ms"
+    check "at least 99 % were read without a copy" [ $((counted * 100)) -ge $(((size << 20) * 99)) ]
+    check "the daemon's rchar grew by less than 1 MiB" [ $grown -lt $((1 << 20)) ]
+
+    step "what is written is what is read next"
+    dd if=/run/random.bin of="$DISK" bs=1M count=8 seek=$offset oflag=direct conv=notrunc status=none
+    check "through the disk" cmp -n $((8 << 20)) <(dd if="$DISK" bs=1M count=8 skip=$offset iflag=direct status=none) /run/random.bin
+    check "and in the file" cmp -n $((8 << 20)) <(dd if="$file" bs=1M count=8 skip=$offset status=none) /run/random.bin
+
+    step "nothing to do, with a session open"
+    cpu=$(cpu_ms "$PAGECASTD")
+    sleep 5
+    cpu=$(($(cpu_ms "$PAGECASTD") - cpu))
+    check "the idle daemon takes less than 1 % of a CPU ($cpu ms in 5 s)" [ $cpu -lt 50 ]
+    check "the kernel's log has no warning" dmesg_clean
+}
+
 # --- setting up and clearing away ------------------------------------------------------------------------------
+
+# what leaves every target; ci/lib/iscsi.sh has its own
+initiator_logout() { srp_logout; }
 
 # scenario TEXT: every scenario begins with it
 scenario() {
@@ -301,7 +395,7 @@ scenario_end() {
     trap - EXIT ERR
     if [ "$status" != 0 ] && [ -z "${FAILED:-}" ]; then (fail "it runs to its end"); fi
     grep -o ' /run/mnt[^ ]*' /proc/mounts | xargs -r umount -l || true
-    srp_logout || echo "# could not log out"
+    initiator_logout || echo "# could not log out"
     target_stop >/dev/null 2>&1 || true
     for mounted in /run/backing/*/; do
         umount -l "$mounted" 2>/dev/null || true

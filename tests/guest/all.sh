@@ -1,36 +1,57 @@
 #!/bin/bash
 # Runs the guest scenarios, all in one boot, on each kind of backing.
 #
-# usage: ci/guest run KERNEL tests/guest/all.sh [--target lio] [--backing tmpfs|ext4] [--small] [SCENARIO...]
+# usage: ci/guest run KERNEL tests/guest/all.sh [--target lio] [--backing [TRANSPORT:]KIND]... [--small] [SCENARIO...]
 #
+# TRANSPORT is a directory here: srp, iser or tcp. KIND is tmpfs or ext4; both when no --backing is for the transport.
 # --small has fio write a quarter of what it writes otherwise.
-# SCENARIO is the name of a file in tests/guest/srp, without .sh. Exits with 1 when a check failed.
+# SCENARIO is the name of a file here without .sh, such as iser/filesystem, or a transport, for all of its files. Everything
+# when none is named. Exits with 1 when a check failed.
 set -euo pipefail
 cd "$(dirname "$0")"
 # shellcheck source=../../ci/lib/guest.sh
 . ../../ci/lib/guest.sh
 
-TARGET=pagecast backings=(tmpfs ext4) scenarios=()
+TARGET=pagecast backings=() scenarios=()
 while [ $# -gt 0 ]; do
     case $1 in
     -h | --help) awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' all.sh; exit ;;
     --target) TARGET=$2; shift 2 ;;
-    --backing) backings=("$2"); shift 2 ;;
+    --backing) backings+=("$2"); shift 2 ;;
     --small) export SMALLER=4; shift ;;
+    -*) echo "unknown option: $1 (-h lists them)" >&2; exit 2 ;;
     *) scenarios+=("$1"); shift ;;
     esac
 done
-[ ${#scenarios[@]} -gt 0 ] || for file in srp/*.sh; do scenarios+=("$(basename "$file" .sh)"); done
+[ ${#scenarios[@]} -gt 0 ] || scenarios=(srp iser tcp)
+
+# backings_of TRANSPORT
+backings_of() {
+    local one found=()
+    for one in "${backings[@]}"; do
+        case $one in "$1":*) found+=("${one#*:}") ;; *:*) ;; *) found+=("$one") ;; esac
+    done
+    [ ${#found[@]} -gt 0 ] || found=(tmpfs ext4)
+    printf '%s\n' "${found[@]}"
+}
+
+files=()
+for name in "${scenarios[@]}"; do
+    if [ -d "$name" ]; then files+=("$name"/*.sh); else files+=("$name.sh"); fi
+done
+for file in "${files[@]}"; do
+    [ -f "$file" ] || { echo "no such scenario: ${file%.sh}" >&2; exit 2; }
+done
 
 net_up
 failed=0
-for name in "${scenarios[@]}"; do
-    for backing in "${backings[@]}"; do
-        began=$SECONDS status=0
-        BACKING=$backing TARGET=$TARGET timeout -k 20 300 bash "srp/$name.sh" || status=$?
-        [ "$status" -lt 124 ] || echo "not ok - $name/$backing: it ends within 300 s (status $status)"
+for file in "${files[@]}"; do
+    for backing in $(backings_of "${file%%/*}"); do
+        name=${file%.sh}/$backing began=$SECONDS status=0
+        BACKING=$backing TARGET=$TARGET timeout -k 20 300 bash "$file" || status=$?
+        [ "$status" -lt 124 ] || echo "not ok - $name: it ends within 300 s (status $status)"
         [ "$status" = 0 ] || failed=1
-        echo "# $name/$backing: $((SECONDS - began)) s"
+        echo "# $name: $((SECONDS - began)) s"
     done
 done
 exit "$failed"
