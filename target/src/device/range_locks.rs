@@ -116,6 +116,7 @@ impl<W: Wake> RangeLocks<W> {
             return false;
         };
         count.fetch_add(1, SeqCst);
+        gap();
         if !self.guarded.load(SeqCst) {
             return true;
         }
@@ -132,6 +133,7 @@ impl<W: Wake> RangeLocks<W> {
         if mode == Mode::Exclusive {
             state.exclusive += 1;
             self.guarded.store(true, SeqCst);
+            gap();
             self.drain(&mut state);
         }
         let conflicting = state.claims.iter().filter(|c| c.conflicts(mode, &range));
@@ -214,6 +216,13 @@ fn grant<W: Wake>(claim: &mut Claim<W>, drained: bool) {
     {
         waiter.wake(claim.ticket);
     }
+}
+
+/// Where another thread may come between two steps; wide in tests, so that one does.
+#[inline]
+fn gap() {
+    #[cfg(test)]
+    std::thread::yield_now();
 }
 
 #[cfg(test)]

@@ -131,18 +131,28 @@ fn counted_writers_are_waited_for_once() {
     bench.assert_idle();
 }
 
+#[test]
+fn many_ranges_under_stress() {
+    stress(4, 20_000, 12, 6);
+}
+
+/// The guard goes up and down all the time.
+#[test]
+fn threads_race_for_one_block() {
+    stress(2, 50_000, 1, 2);
+    stress(3, 50_000, 1, 20);
+}
+
 /// Threads that write, and that look and then write, for all they are worth: nobody is ever where an exclusive one is, no
 /// wake-up is lost, and no count either.
-#[test]
-fn under_stress() {
-    const THREADS: u64 = 4;
-    const ROUNDS: u64 = 20_000;
-    const BLOCKS: u64 = 12;
-    let locks = Arc::new(RangeLocks::new(THREADS as usize));
+fn stress(threads: u64, rounds: u64, blocks: u64, exclusive_once_in: u64) {
+    let block_count = blocks;
+    let locks = Arc::new(RangeLocks::new(threads as usize));
     // Writers in each block, or a large negative number for an exclusive one.
-    let blocks: Arc<Vec<AtomicI64>> = Arc::new((0..BLOCKS).map(|_| AtomicI64::new(0)).collect());
+    let blocks: Arc<Vec<AtomicI64>> =
+        Arc::new((0..block_count).map(|_| AtomicI64::new(0)).collect());
     let counter = Arc::new(AtomicU64::new(0));
-    let threads: Vec<_> = (0..THREADS)
+    let threads: Vec<_> = (0..threads)
         .map(|thread| {
             let (locks, blocks, counter) = (locks.clone(), blocks.clone(), counter.clone());
             std::thread::spawn(move || {
@@ -155,10 +165,10 @@ fn under_stress() {
                     random % below
                 };
                 let mut increments = 0;
-                for _ in 0..ROUNDS {
-                    let start = next(BLOCKS);
-                    let range = start..(start + 1 + next(3)).min(BLOCKS);
-                    let exclusive = next(6) == 0;
+                for _ in 0..rounds {
+                    let start = next(block_count);
+                    let range = start..(start + 1 + next(3)).min(block_count);
+                    let exclusive = next(exclusive_once_in) == 0;
                     let shard = thread as usize;
                     let hold = if !exclusive && locks.share(shard) {
                         Hold::Counted
@@ -174,7 +184,7 @@ fn under_stress() {
                             continue;
                         }
                         // A ticket of a claim that was given up may still be there.
-                        let woken = || woken.recv_timeout(Duration::from_secs(60));
+                        let woken = || woken.recv_timeout(Duration::from_secs(20));
                         while !granted && woken().expect("a wake-up was lost") != ticket {}
                         Hold::Registered(ticket)
                     };
