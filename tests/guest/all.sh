@@ -1,11 +1,11 @@
 #!/bin/bash
 # Runs the guest scenarios, all in one boot, on each kind of backing.
 #
-# usage: ci/guest run KERNEL tests/guest/all.sh [--target lio] [--backing [TRANSPORT:]KIND]... [--small] [SCENARIO...]
+# usage: ci/guest run KERNEL tests/guest/all.sh [--target lio] [--backing [FAMILY:]KIND]... [--small] [SCENARIO...]
 #
-# TRANSPORT is a directory here: srp, iser or tcp. KIND is tmpfs or ext4; both when no --backing is for the transport.
+# FAMILY is a directory here: srp, iser, tcp or scsi. KIND is tmpfs or ext4; both when no --backing is for the family.
 # --small has fio write a quarter of what it writes otherwise.
-# SCENARIO is the name of a file here without .sh, such as iser/filesystem, or a transport, for all of its files. Everything
+# SCENARIO is the name of a file here without .sh, such as iser/filesystem, or a family, for all of its files. Everything
 # when none is named. Exits with 1 when a check failed.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -23,16 +23,17 @@ while [ $# -gt 0 ]; do
     *) scenarios+=("$1"); shift ;;
     esac
 done
-[ ${#scenarios[@]} -gt 0 ] || scenarios=(srp iser tcp)
+[ ${#scenarios[@]} -gt 0 ] || scenarios=(srp iser tcp scsi)
 
-# backings_of TRANSPORT
+# backings_of FAMILY: its own; those that are for no family in particular, if it has none; else both
 backings_of() {
-    local one found=()
+    local one own=() any=()
     for one in "${backings[@]}"; do
-        case $one in "$1":*) found+=("${one#*:}") ;; *:*) ;; *) found+=("$one") ;; esac
+        case $one in "$1":*) own+=("${one#*:}") ;; *:*) ;; *) any+=("$one") ;; esac
     done
-    [ ${#found[@]} -gt 0 ] || found=(tmpfs ext4)
-    printf '%s\n' "${found[@]}"
+    [ ${#any[@]} -gt 0 ] || any=(tmpfs ext4)
+    [ ${#own[@]} -gt 0 ] || own=("${any[@]}")
+    printf '%s\n' "${own[@]}"
 }
 
 files=()
