@@ -246,14 +246,17 @@ fn too_little_data_is_an_error_and_writes_nothing() {
     }
     let reply = send_out(&mut world, at, scsi::orwrite16(0, 2), &[0xff; BLOCK]);
     assert_eq!(reply.status(), 2);
-    let reply = send_out(
-        &mut world,
-        at,
-        scsi::write_and_verify16(0, 2, 0),
-        &[0xff; BLOCK],
-    );
-    assert_eq!(reply.status(), 2);
     assert!(world.read(0, at.1, 0, 2) == old);
+    // WRITE AND VERIFY is a WRITE: what is there is written, and the rest is a residual.
+    let cdb = scsi::write_and_verify16(0, 2, 1);
+    let reply = send_out(&mut world, at, cdb, &[0xff; BLOCK]);
+    let what = (reply.status(), reply.response.residual_out);
+    assert_eq!(what, (0, -(BLOCK as i64)));
+    let both = [&[0xff; BLOCK], &old[BLOCK..]].concat();
+    assert!(world.read(0, at.1, 0, 2) == both);
+    let device = &world.daemon.shared.devices[0];
+    let written = device.total(|counters| &counters.write_bytes);
+    assert_eq!(written, 3 * BLOCK as u64);
     world.finish();
 }
 

@@ -46,8 +46,6 @@ impl Shard {
         };
         let bytes = task.transferred;
         let buffers = self.data_out(id, bytes);
-        self.count(id, |counters| &counters.writes, 1);
-        self.count(id, |counters| &counters.write_bytes, bytes);
         // A write medium operation comes before the verify operation (SBC-4 WRITE AND VERIFY), so this one is not left to the
         // cache. What the page cache then still agrees with is all that we can look at.
         let operation = Operation::Write {
