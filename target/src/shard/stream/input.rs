@@ -77,7 +77,7 @@ impl Input {
     }
 
     /// The next PDU, if all of it is there.
-    pub fn next(&mut self) -> Result<Option<Frame>, StreamError> {
+    pub fn cut(&mut self) -> Result<Option<Frame>, StreamError> {
         let Some(lengths) = self.check_header()? else {
             return Ok(None);
         };
@@ -100,7 +100,7 @@ impl Input {
         }))
     }
 
-    /// The bytes of a PDU that [`next`](Self::next) found.
+    /// The bytes of a PDU that [`cut`](Self::cut) found.
     pub fn pdu(&self, frame: &Frame) -> Option<Pdu<'_>> {
         let (bhs, ahs) = self
             .bytes

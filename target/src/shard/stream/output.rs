@@ -197,7 +197,7 @@ impl Output {
                         }
                     }
                     Segment::Short { .. } | Segment::Bytes(_) | Segment::Mark(_) => {
-                        self.gone += bytes
+                        self.gone += bytes;
                     }
                 }
                 return;

@@ -52,10 +52,13 @@ fn stream(digests: Digests) -> (Stream, UnixStream) {
     (stream, theirs)
 }
 
-/// Everything that can be cut now: additional headers and data.
-fn cut(stream: &mut Stream) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StreamError> {
+/// Additional headers, and data.
+type Content = (Vec<u8>, Vec<u8>);
+
+/// Everything that can be cut now.
+fn cut(stream: &mut Stream) -> Result<Vec<Content>, StreamError> {
     let mut all = Vec::new();
-    while let Some(frame) = stream.input.next()? {
+    while let Some(frame) = stream.input.cut()? {
         let pdu = stream.input.pdu(&frame).unwrap();
         assert_eq!(pdu.bhs, &header(pdu.data.len(), pdu.ahs.len()));
         all.push((pdu.ahs.to_vec(), pdu.data.to_vec()));
@@ -182,13 +185,13 @@ fn lengths_are_checked_before_the_data_is_there() {
             declared: 8193,
             limit: 8192,
         };
-        assert_eq!(stream.input.next(), Err(expected));
+        assert_eq!(stream.input.cut(), Err(expected));
     }
     let (mut lenient, mut peer) = stream(Digests::default());
     lenient.input.set_limit(8193);
     peer.write_all(&header(8193, 0)).unwrap();
     lenient.fill().unwrap();
-    assert_eq!(lenient.input.next(), Ok(None));
+    assert_eq!(lenient.input.cut(), Ok(None));
 }
 
 /// Sends everything while somebody reads, in small pieces, and returns what arrived.

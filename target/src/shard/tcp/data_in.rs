@@ -126,12 +126,12 @@ impl Shard {
         if let Some(Some(connection)) = self.connections.get_mut(slot) {
             connection.room_queue.push_back(id);
         }
-        self.to_send(slot);
+        self.want_send(slot);
     }
 
     /// Has what belongs to no task sent.
     pub(in crate::shard) fn tcp_control(&mut self, slot: usize) {
-        self.to_send(slot);
+        self.want_send(slot);
     }
 
     /// Tells the initiator that its session ends, if it would understand that, and closes the connection after that.
@@ -149,7 +149,7 @@ impl Shard {
         channel.connection.drop_session();
         while send_control(connection, now) {}
         connection.leaving = Some((reason, now));
-        self.to_send(slot);
+        self.want_send(slot);
     }
 
     /// Nothing is sent any more on a connection that is being closed, so that what waits for it is over.

@@ -195,7 +195,7 @@ impl Shard {
         if !stream.output.push(&header, None) {
             return self.close(slot, CloseReason::TransportError);
         }
-        self.to_send(slot);
+        self.want_send(slot);
     }
 
     fn bad_data(&mut self, slot: usize, why: &str) {
@@ -214,7 +214,7 @@ impl Shard {
             if bytes > 0 {
                 stream.books.held -= bytes;
             }
-            self.to_read(slot as u16);
+            self.want_read(slot as u16);
         }
     }
 

@@ -127,10 +127,10 @@ impl Shard {
             let over = epoll::EventFlags::HUP | epoll::EventFlags::ERR;
             if flags.intersects(over | epoll::EventFlags::IN | epoll::EventFlags::RDHUP) {
                 stream.books.readable = true;
-                self.to_read(slot);
+                self.want_read(slot);
             }
             if flags.intersects(over | epoll::EventFlags::OUT) {
-                self.to_send(usize::from(slot));
+                self.want_send(usize::from(slot));
             }
         }
         self.sockets.events = events;
@@ -158,7 +158,7 @@ impl Shard {
     }
 
     /// Has a connection's output looked after at the end of the turn.
-    pub(super) fn to_send(&mut self, slot: usize) {
+    pub(super) fn want_send(&mut self, slot: usize) {
         let slot = slot as u16;
         if let Some(books) = self.books(slot)
             && !std::mem::replace(&mut books.to_send, true)
@@ -168,7 +168,7 @@ impl Shard {
     }
 
     /// Has a connection read from, if there may be anything.
-    pub(super) fn to_read(&mut self, slot: u16) {
+    pub(super) fn want_read(&mut self, slot: u16) {
         if let Some(books) = self.books(slot)
             && books.readable
             && !std::mem::replace(&mut books.to_read, true)
@@ -214,7 +214,7 @@ impl Shard {
             }
         }
         if self.take_frames(slot) {
-            self.to_read(slot as u16);
+            self.want_read(slot as u16);
         }
     }
 
@@ -236,7 +236,7 @@ impl Shard {
             if stream.is_overcommitted() {
                 return false;
             }
-            match stream.input.next() {
+            match stream.input.cut() {
                 Ok(Some(frame)) => self.stream_message(slot, &frame),
                 Ok(None) => return true,
                 Err(error) => {
@@ -289,7 +289,7 @@ impl Shard {
                 return any;
             }
         }
-        self.to_send(slot);
+        self.want_send(slot);
         true
     }
 }

@@ -1,0 +1,6 @@
+//! iSCSI over TCP, through real sockets, against a daemon whose threads' parts are turned by hand.
+
+mod data;
+mod hostile;
+mod tasks;
+mod world;
