@@ -246,23 +246,23 @@ fn the_window_is_what_the_receives_are() {
             .build();
         let connections = [world.iser_session(0), world.iser_session(1)];
         for _ in 0..20 {
-            for host in 0..2 {
-                let tags = load(&mut world, host, connections[host]);
+            for (host, &connection) in connections.iter().enumerate() {
+                let tags = load(&mut world, host, connection);
                 assert!(tags.len() <= 5, "seed {seed}");
                 // What is for immediate delivery comes on top.
                 for _ in 0..3 {
                     let data = b"ping".to_vec();
                     let nop = world.iser[host]
-                        .request(connections[host], |client| client.nop(true, data))
+                        .request(connection, |client| client.nop(true, data))
                         .expect("sent");
-                    world.iser_reply(host, connections[host], nop);
+                    world.iser_reply(host, connection, nop);
                 }
             }
             for _ in 0..world.random.below(100) {
                 world.pump();
             }
-            for host in 0..2 {
-                while world.iser[host].next_reply(connections[host]).is_some() {}
+            for (host, &connection) in connections.iter().enumerate() {
+                while world.iser[host].next_reply(connection).is_some() {}
             }
         }
         world.settle();
@@ -395,6 +395,25 @@ fn discovery_with_one_receive() {
         assert_eq!(ran_dry(&world), 0, "seed {seed}");
         world.finish();
     }
+}
+
+#[test]
+fn an_idle_discovery_session_ends_without_a_word() {
+    let mut world = Setup::new(2)
+        .iser()
+        .setting("\"nop_interval\": \"5s\", \"nop_timeout\": \"4s\"")
+        .build();
+    let connection = world.iser_log_in(0, Options::new(discovery(0)));
+    for _ in 0..8 {
+        world.pass(Duration::from_secs(1));
+    }
+    assert!(world.iser[0].is_up(connection));
+    for _ in 0..3 {
+        world.pass(Duration::from_secs(1));
+    }
+    world.iser_over(0, connection);
+    assert_eq!(ran_dry(&world), 0);
+    world.finish();
 }
 
 #[test]
@@ -660,5 +679,7 @@ fn initiators_are_told_of_the_end() {
             .iter()
             .any(|event| matches!(event, Event::Incoming(Incoming::Async { event: 3, .. })));
         assert!(ended, "seed {seed}: {told:?}");
+        // Who has no buffer for it is not told.
+        assert_eq!(ran_dry(&world), 0, "seed {seed}");
     }
 }

@@ -124,7 +124,7 @@ fn messages_that_lie_about_themselves() {
         ("no iSER header type", Outcome::Over, |m| m[0] = 0x04),
         ("a login after the login", Outcome::Over, |m| m[BHS] = 0x43),
         ("an unknown operation", Outcome::Reject(5), |m| {
-            m[BHS] = 0x1e
+            m[BHS] = 0x1e;
         }),
         ("SNACK", Outcome::Reject(4), |m| m[BHS] = opcode::SNACK),
         ("a target's operation", Outcome::Reject(5), |m| {

@@ -237,9 +237,18 @@ impl Connection {
         }
     }
 
+    /// Whether the initiator has a buffer for what it did not ask for. In a discovery session over iSER Linux posts one per request.
+    fn listens(&self) -> bool {
+        match self.phase {
+            Phase::Normal => true,
+            Phase::Discovery => self.datamover == Datamover::Tcp,
+            _ => false,
+        }
+    }
+
     /// Asks the initiator to log out within so many seconds.
     pub fn request_logout(&mut self, within: u16) {
-        if self.is_full_feature() {
+        if self.listens() {
             let event = AsyncEvent::LogoutRequested { within };
             self.outbox
                 .push(Control::Async(AsyncMessage { event }, Then::GoOn));
@@ -249,7 +258,7 @@ impl Connection {
     /// Tells the initiator that the connection, which is all of its session, is about to be dropped, and drops it. Before the login is over
     /// there is nothing to tell: just close.
     pub fn drop_session(&mut self) {
-        if self.is_full_feature() {
+        if self.listens() {
             let event = AsyncEvent::SessionDrop {
                 time2wait: self.parameters.time2wait,
                 time2retain: self.parameters.time2retain,
@@ -282,6 +291,10 @@ impl Connection {
             Phase::Start | Phase::Login | Phase::Deciding | Phase::Granted => {
                 (now.saturating_sub(self.started) >= self.timers.login).then_some(Timeout::Login)
             }
+            Phase::Discovery if !self.listens() => self
+                .pings
+                .is_silent(now, &self.timers)
+                .then_some(Timeout::Ping),
             Phase::Normal | Phase::Discovery => match self.pings.tick(now, &self.timers) {
                 Due::Nothing => None,
                 Due::Ping(ttt) => {

@@ -91,6 +91,12 @@ impl Pings {
         }
     }
 
+    /// Whether an initiator that cannot be pinged has said nothing for as long as another would have been given.
+    pub fn is_silent(&self, now: Duration, timers: &Timers) -> bool {
+        let patience = timers.nop_interval + timers.nop_timeout;
+        !timers.nop_interval.is_zero() && now.saturating_sub(self.heard) >= patience
+    }
+
     /// To be asked now and then. An initiator that sends anything at all is there.
     pub fn tick(&mut self, now: Duration, timers: &Timers) -> Due {
         if timers.nop_interval.is_zero() {
