@@ -21,6 +21,7 @@
 
 use std::process::{Command as Process, ExitCode};
 
+use pagecast_initiator::iser::{self, ConnectionHandle};
 use pagecast_initiator::{Buffer, ChannelId, Command, Data, Format, scsi};
 use pagecast_memory::CountingAllocator;
 use pagecast_tests::{Setup, World};
@@ -34,9 +35,15 @@ const WARM_UP: u64 = 200;
 const ROUNDS: u64 = 200;
 
 /// Instructions that a hot READ of 4 KiB may take, from receive completion to posted chain.
-const READ_LIMIT: u64 = 2000;
+const READ_LIMITS: [(&str, u64); 2] = [("read-4k", 2000), ("iser-read-4k", 2000)];
 /// What a hot READ of 1 MiB may take, in hundredths of one of 4 KiB with as many descriptors.
 const LARGE_LIMIT: u64 = 120;
+/// READs of 4 KiB, and of 1 MiB.
+const PAIRS: [(&str, &str); 3] = [
+    ("read-4k", "read-1m"),
+    ("read-4k-8", "read-1m-8"),
+    ("iser-read-4k", "iser-read-1m"),
+];
 
 /// Parts of the names of the sim adapter's functions, and of the I/O engine's stand-in.
 const STAND_INS: [&[&str]; 5] = [
@@ -56,6 +63,7 @@ const STAND_INS_WITHIN: [&[&str]; 3] = [
 
 struct Operation {
     name: &'static str,
+    iser: bool,
     zero_copy: bool,
     kind: Kind,
     bytes: usize,
@@ -74,6 +82,7 @@ enum Kind {
 const fn operation(name: &'static str, kind: Kind, bytes: usize, descriptors: usize) -> Operation {
     Operation {
         name,
+        iser: false,
         zero_copy: true,
         kind,
         bytes,
@@ -81,7 +90,14 @@ const fn operation(name: &'static str, kind: Kind, bytes: usize, descriptors: us
     }
 }
 
-const OPERATIONS: [Operation; 9] = [
+const fn over_iser(name: &'static str, kind: Kind, bytes: usize) -> Operation {
+    Operation {
+        iser: true,
+        ..operation(name, kind, bytes, 1)
+    }
+}
+
+const OPERATIONS: [Operation; 14] = [
     operation("read-4k", Kind::Read, 4096, 1),
     operation("read-1m", Kind::Read, 1 << 20, 1),
     operation("read-4k-8", Kind::Read, 4096, 8),
@@ -97,6 +113,11 @@ const OPERATIONS: [Operation; 9] = [
     },
     operation("write-4k", Kind::Write, 4096, 1),
     operation("write-4k-immediate", Kind::Immediate, 4096, 1),
+    over_iser("iser-read-4k", Kind::Read, 4096),
+    over_iser("iser-read-1m", Kind::Read, 1 << 20),
+    over_iser("iser-read-4k-end", Kind::End, 4096),
+    over_iser("iser-write-4k", Kind::Write, 4096),
+    over_iser("iser-write-4k-immediate", Kind::Immediate, 4096),
 ];
 
 fn main() -> ExitCode {
@@ -121,10 +142,15 @@ fn main() -> ExitCode {
 
 struct Bench {
     world: World,
-    channel: ChannelId,
-    command: Command,
+    host: Host,
     kind: Kind,
     allocations: u64,
+}
+
+/// The only one, and its command.
+enum Host {
+    Srp(ChannelId, Command),
+    Iser(ConnectionHandle, iser::Command),
 }
 
 fn run(operation: &Operation) {
@@ -137,34 +163,18 @@ fn run(operation: &Operation) {
         .setting(r#""queue_depth": 64"#);
     setup.shards = 1;
     setup.hosts = 1;
+    setup.iser = u16::from(operation.iser);
     let mut world = setup.build();
     world.io.be_eager();
-    let channel = world.log_in(0);
-    for lba in (0..32_768).step_by(2048) {
-        world.read(0, channel, lba, 2048);
-    }
-    let buffer = world.buffer(0, channel, operation.bytes);
-    let blocks = (operation.bytes / 512) as u32;
-    let lba = 2048;
-    let (cdb, data) = match operation.kind {
-        Kind::Read | Kind::End => {
-            let data = Data::In(pieces(&buffer, operation), format(operation));
-            (scsi::read16(lba, blocks), data)
-        }
-        Kind::Write => {
-            let data = Data::Out(pieces(&buffer, operation), format(operation));
-            (scsi::write16(lba, blocks, false), data)
-        }
-        Kind::Immediate => {
-            let data = Data::Immediate(vec![0x5a; operation.bytes]);
-            (scsi::write16(lba, blocks, false), data)
-        }
+    let host = if operation.iser {
+        Host::iser(&mut world, operation)
+    } else {
+        Host::srp(&mut world, operation)
     };
     world.settle();
     let mut bench = Bench {
         world,
-        channel,
-        command: Command::new(0, cdb, data),
+        host,
         kind: operation.kind,
         allocations: 0,
     };
@@ -176,6 +186,91 @@ fn run(operation: &Operation) {
         bench.round(counted_turn);
     }
     println!("allocations {}", bench.allocations);
+}
+
+/// Where the commands go.
+const LBA: u64 = 2048;
+
+impl Host {
+    fn srp(world: &mut World, operation: &Operation) -> Self {
+        let channel = world.log_in(0);
+        for lba in (0..32_768).step_by(2048) {
+            world.read(0, channel, lba, 2048);
+        }
+        let buffer = world.buffer(0, channel, operation.bytes);
+        let data = match operation.kind {
+            Kind::Read | Kind::End => Data::In(pieces(&buffer, operation), format(operation)),
+            Kind::Write => Data::Out(pieces(&buffer, operation), format(operation)),
+            Kind::Immediate => Data::Immediate(vec![0x5a; operation.bytes]),
+        };
+        Self::Srp(channel, Command::new(0, cdb(operation), data))
+    }
+
+    fn iser(world: &mut World, operation: &Operation) -> Self {
+        let connection = world.iser_session(0);
+        for lba in (0..32_768).step_by(2048) {
+            world.iser_read(0, connection, lba, 2048);
+        }
+        let buffer = world.iser_buffer(0, connection, operation.bytes);
+        let piece = buffer.piece(0, operation.bytes).expect("all of it");
+        let immediate = match operation.kind {
+            Kind::Immediate => operation.bytes,
+            _ => 0,
+        };
+        let data = match operation.kind {
+            Kind::Read | Kind::End => iser::Data::In(piece),
+            Kind::Write | Kind::Immediate => iser::Data::Out { piece, immediate },
+        };
+        Self::Iser(connection, iser::Command::new(0, cdb(operation), data))
+    }
+
+    fn send(&self, world: &mut World) -> u64 {
+        match self {
+            Self::Srp(channel, command) => {
+                let sent = world.initiators[0].send(*channel, command);
+                sent.expect("a credit")
+            }
+            Self::Iser(connection, command) => {
+                let sent = world.iser[0].send(*connection, command);
+                u64::from(sent.expect("an open window"))
+            }
+        }
+    }
+
+    fn is_answered(&self, world: &mut World) -> bool {
+        match self {
+            Self::Srp(channel, _) => {
+                world.initiators[0].turn().expect("good manners");
+                world.initiators[0].outstanding(*channel) == 0
+            }
+            Self::Iser(connection, _) => {
+                world.iser[0].turn().expect("good manners");
+                let client = world.iser[0].client(*connection);
+                client.expect("a session").outstanding() == 0
+            }
+        }
+    }
+
+    fn is_good(&self, world: &mut World, tag: u64) -> bool {
+        match self {
+            Self::Srp(channel, _) => {
+                let reply = world.initiators[0].take_reply(*channel, tag);
+                reply.expect("a reply").is_good()
+            }
+            Self::Iser(connection, _) => {
+                let reply = world.iser[0].take_reply(*connection, tag as u32);
+                reply.expect("a reply").is_good()
+            }
+        }
+    }
+}
+
+fn cdb(operation: &Operation) -> Vec<u8> {
+    let blocks = (operation.bytes / 512) as u32;
+    match operation.kind {
+        Kind::Read | Kind::End => scsi::read16(LBA, blocks),
+        Kind::Write | Kind::Immediate => scsi::write16(LBA, blocks, false),
+    }
 }
 
 fn pieces(buffer: &Buffer, operation: &Operation) -> Vec<pagecast_initiator::Piece> {
@@ -194,28 +289,19 @@ impl Bench {
     /// One command, whose turns are made by `counted`.
     fn round(&mut self, counted: fn(&mut World)) {
         let end = self.kind == Kind::End;
-        let initiator = &mut self.world.initiators[0];
-        let tag = initiator
-            .send(self.channel, &self.command)
-            .expect("a credit");
+        let tag = self.host.send(&mut self.world);
         self.world.net.run_until_quiet();
         // Until the target has nothing more to do: the response is on its way.
         for _ in 0..20 {
             self.turn(if end { turn } else { counted });
-            if self.world.net.run_until_quiet() > 0 && self.responded(tag) {
+            if self.world.net.run_until_quiet() > 0 && self.host.is_answered(&mut self.world) {
                 break;
             }
         }
         // Its send completion.
         self.turn(if end { counted } else { turn });
         self.world.net.run_until_quiet();
-        let reply = self.world.initiators[0].take_reply(self.channel, tag);
-        assert!(reply.expect("a reply").is_good());
-    }
-
-    fn responded(&mut self, _tag: u64) -> bool {
-        self.world.initiators[0].turn().expect("good manners");
-        self.world.initiators[0].outstanding(self.channel) == 0
+        assert!(self.host.is_good(&mut self.world, tag));
     }
 
     fn turn(&mut self, turn: fn(&mut World)) {
@@ -359,26 +445,28 @@ impl<'a> Calls<'a> {
 
 fn report(rows: &[Row]) -> ExitCode {
     println!(
-        "{:<20} {:>10} {:>10} {:>10} {:>12}",
+        "{:<24} {:>10} {:>10} {:>10} {:>12}",
         "operation", "command", "loop", "stand-ins", "allocations"
     );
     for row in rows {
         println!(
-            "{:<20} {:>10} {:>10} {:>10} {:>12}",
+            "{:<24} {:>10} {:>10} {:>10} {:>12}",
             row.name, row.command, row.around, row.stand_ins, row.allocations
         );
     }
     let mut broken = Vec::new();
     let find = |name: &str| rows.iter().find(|row| row.name == name);
-    if let Some(read) = find("read-4k")
-        && read.command > READ_LIMIT
-    {
-        broken.push(format!(
-            "read-4k takes {} instructions, the limit is {READ_LIMIT}",
-            read.command
-        ));
+    for (name, limit) in READ_LIMITS {
+        if let Some(read) = find(name)
+            && read.command > limit
+        {
+            broken.push(format!(
+                "{name} takes {} instructions, the limit is {limit}",
+                read.command
+            ));
+        }
     }
-    for (small, large) in [("read-4k", "read-1m"), ("read-4k-8", "read-1m-8")] {
+    for (small, large) in PAIRS {
         if let (Some(small), Some(large)) = (find(small), find(large))
             && large.command * 100 > small.command * LARGE_LIMIT
         {
@@ -389,7 +477,7 @@ fn report(rows: &[Row]) -> ExitCode {
         }
     }
     for row in rows {
-        if row.name.starts_with("read") && !row.name.ends_with("staged") && row.allocations > 0 {
+        if row.name.contains("read") && !row.name.ends_with("staged") && row.allocations > 0 {
             broken.push(format!("{} allocates", row.name));
         }
     }
