@@ -5,12 +5,17 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
 use pagecast_rdma::fabric::{FabricError, ListenAddress, ServiceId};
 use pagecast_rdma::local::LocalAdapter;
 
 use super::{BACKLOG, Control, StartError};
 use crate::config::{self, Config, Endpoint, Transport};
+
+/// Silence on a TCP connection after which the kernel asks whether the peer is there, and how long it waits for an answer. iSCSI
+/// has pings of its own; these are for where they are switched off.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// What comes in at a portal.
 #[derive(Clone, Debug)]
@@ -168,6 +173,9 @@ pub(super) fn prepare(socket: &TcpStream) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     socket.set_nodelay(true)?;
     sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, KEEPALIVE)?;
+    sockopt::set_tcp_keepintvl(socket, KEEPALIVE)?;
+    sockopt::set_tcp_keepcnt(socket, 3)?;
     Ok(())
 }
 

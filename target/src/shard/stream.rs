@@ -46,6 +46,8 @@ pub(super) struct Books {
     pub(super) held: usize,
     /// Sequences of Data-Out PDUs that have begun, or were asked for.
     pub(super) sequences: usize,
+    /// When the last of them was asked for, or got data.
+    pub(super) progress: Option<Instant>,
     /// The Target Transfer Tag of the next R2T.
     pub(super) next_ttt: u32,
 }

@@ -1,5 +1,7 @@
 //! Peers that break the rules lose their connection, and nobody else's.
 
+use std::time::Duration;
+
 use pagecast_initiator::iscsi::pdu::{NO_TAG, Pdu};
 use pagecast_initiator::iscsi::request;
 use pagecast_initiator::iscsi::response::Incoming;
@@ -176,4 +178,81 @@ fn strangers_are_bounded() {
     witness.is_well(&mut world);
     let mut late = world.host();
     late.ready(&mut world);
+}
+
+#[test]
+fn peers_that_answer_nothing_but_pings() {
+    let mut world = World::new("");
+    let mut witness = Witness::new(&mut world);
+    let mut host = world.host();
+    host.ready(&mut world);
+    waiting_write(&mut world, &mut host);
+    world.later(Duration::from_secs(29));
+    witness.0.ready(&mut world);
+    assert_eq!(world.sessions(), 2);
+    world.later(Duration::from_secs(2));
+    assert!(host.is_closed(&mut world));
+    witness.is_well(&mut world);
+}
+
+#[test]
+fn peers_that_take_nothing() {
+    let mut world = World::new("");
+    let mut witness = Witness::new(&mut world);
+    let mut host = world.host();
+    host.ready(&mut world);
+    for i in 0..4 {
+        host.start(&mut world, &read(i * 8192, 8192));
+    }
+    world.pass(Duration::from_millis(100));
+    world.later(Duration::from_secs(31));
+    witness.is_well(&mut world);
+    drop(host);
+}
+
+#[test]
+fn pdus_that_are_broken_at_random() {
+    let mut world = World::new("");
+    let mut witness = Witness::new(&mut world);
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = move |below: usize| {
+        // Xorshift.
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % below as u64) as usize
+    };
+    for round in 0..150 {
+        let mut host = world.host_with(|options| {
+            options.offer("InitialR2T", if round % 2 == 0 { "No" } else { "Yes" });
+        });
+        host.segment = 512 << (round % 8);
+        host.ready(&mut world);
+        let size = (1 + next(200)) * BLOCK;
+        let lba = 1024 + next(1024);
+        let mut pdus = vec![host.client().nop(next(2) == 0, vec![1; next(100)])];
+        pdus.push(host.client().task([0; 8], next(9) as u8, NO_TAG));
+        for _ in 0..4 {
+            pdus.extend(host.requests(&write(lba, &vec![round as u8; size])).1);
+            pdus.extend(host.requests(&read(lba, size / BLOCK)).1);
+        }
+        for _ in 0..1 + next(4) {
+            let at = next(pdus.len());
+            // Mostly the header, which is where it matters; but not what a CDB says, or the witness's data would go.
+            let byte = next(32);
+            pdus[at].bhs[byte] ^= 1 << next(8);
+        }
+        if next(4) == 0 {
+            pdus.remove(next(pdus.len()));
+        }
+        for pdu in &pdus {
+            host.send(&mut world, pdu);
+        }
+        world.turn();
+        drop(host);
+    }
+    world.pass(Duration::from_millis(100));
+    // Some of it reset the logical unit.
+    witness.0.ready(&mut world);
+    witness.is_well(&mut world);
 }

@@ -173,3 +173,28 @@ fn a_daemon_that_stops_tells_its_initiators() {
         world.daemon.control.is_stopped().then_some(())
     });
 }
+
+#[test]
+fn a_response_waits_for_the_data_that_was_announced() {
+    let mut world = World::new("");
+    let mut host = world.host_with(|options| options.offer("InitialR2T", "No"));
+    host.ready(&mut world);
+    host.segment = 4096;
+    // Far behind the end of the disk.
+    let (itt, pdus) = host.requests(&write(1 << 40, &[1; 16_384]));
+    assert_eq!(pdus.len(), 4);
+    for pdu in &pdus[..3] {
+        host.send(&mut world, pdu);
+    }
+    let nop = host.client().nop(true, Vec::new());
+    host.send(&mut world, &nop);
+    assert!(matches!(host.next(&mut world), Some(Incoming::Pong { .. })));
+    host.send(&mut world, &pdus[3]);
+    match host.next(&mut world) {
+        Some(Incoming::Response(response)) => {
+            assert_eq!((response.itt, response.status), (itt, 2));
+            assert_eq!(response.sense[12], 0x21);
+        }
+        other => panic!("{other:?}"),
+    }
+}

@@ -63,6 +63,7 @@ impl Shard {
         let next = decide(received, &mut connection.scsi, task, draining);
         if task.tcp.sequence.is_some() {
             stream.books.sequences += 1;
+            stream.books.progress = Some(self.now);
         }
         if let (Next::Follow(..), Some(1..)) = (&next, announced) {
             stream.books.immediate = Some((id, frame.clone()));

@@ -23,6 +23,9 @@ use crate::staging::CHUNK;
 /// Bytes that are queued before tasks have to wait for their turn.
 const QUEUE: usize = 512 * 1024;
 
+/// Bytes of a Data-In PDU at most: small enough that other commands get their turn.
+const SEGMENT: usize = 256 * 1024;
+
 /// The mark behind the last PDU of a connection. Tasks have 32 bits.
 const LAST: Sent = u64::MAX;
 
@@ -308,7 +311,7 @@ fn data_in(
     total: u32,
 ) -> Option<bool> {
     // Whole words, but for the end (section 11.7.7).
-    let limit = channel.connection.send_limit().min(1 << 23) as u32 & !3;
+    let limit = channel.connection.send_limit().min(SEGMENT) as u32 & !3;
     let burst = channel.connection.parameters().max_burst & !3;
     let sent = task.tcp.sent;
     let here = match task.tcp.pipe {

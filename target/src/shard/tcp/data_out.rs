@@ -110,6 +110,7 @@ impl Shard {
         if part.is_final && part.ttt != RESERVED_TAG && end != sequence.end {
             return self.bad_data(slot, "less data than an R2T asked for");
         }
+        stream.books.progress = Some(self.now);
         task.tcp.arrived = end;
         task.tcp.sequence = (!part.is_final).then_some(Sequence {
             data_sn: sequence.data_sn.wrapping_add(1),
@@ -186,6 +187,7 @@ impl Shard {
         channel.connection.r2t(&mut header, &r2t);
         stream.books.next_ttt = r2t.ttt.wrapping_add(1);
         stream.books.sequences += 1;
+        stream.books.progress = Some(self.now);
         task.tcp.r2ts += 1;
         task.tcp.sequence = Some(Sequence {
             ttt: r2t.ttt,

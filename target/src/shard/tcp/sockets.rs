@@ -5,7 +5,7 @@
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
 
@@ -295,9 +295,11 @@ impl Shard {
 }
 
 impl Stream {
-    /// Whether the peer takes nothing of what there is to send, for too long.
-    pub(in crate::shard) fn is_stalled(&self, now: std::time::Instant) -> bool {
-        let since = self.books.blocked;
-        since.is_some_and(|since| now.saturating_duration_since(since) > STALL_TIMEOUT)
+    /// Whether the peer takes nothing of what there is to send, or sends nothing of what it was asked for, for too long.
+    pub(in crate::shard) fn is_stalled(&self, now: Instant) -> bool {
+        let books = &self.books;
+        let waits = books.progress.filter(|_| books.sequences > 0);
+        let late = |since: Instant| now.saturating_duration_since(since) > STALL_TIMEOUT;
+        books.blocked.is_some_and(late) || waits.is_some_and(late)
     }
 }
