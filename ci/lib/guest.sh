@@ -71,6 +71,8 @@ dmesg_since_mark() { dmesg | sed "1,/$MARK/d"; }
 dmesg_clean() {
     # what emulation on a busy machine looks like from inside, and what software RDMA and its global key are warned of
     local found harmless='hrtimer: interrupt took|clocksource:|perf: interrupt took|RT throttling|hogged CPU'
+    # open-iscsi may be faster with the next step of a login than the kernel with the last; it tries again
+    harmless+="|Login/Text in progress"
     harmless+="|enabling unsafe global rkey|speed is unknown${LIO_NOISE:+|$LIO_NOISE}"
     found=$({
         dmesg --level emerg,alert,crit,err,warn | sed "1,/$MARK/d"
@@ -156,6 +158,7 @@ pagecast_start() {
             groups: [{name: "everyone", initiators: $initiators,
                       luns: ($disks | map({(.number | tostring): .name}) | add)}]
           } * $target]} * $extra' >$STATE/config.json
+    chmod 600 $STATE/config.json
     pagecastd_start --config $STATE/config.json
 }
 

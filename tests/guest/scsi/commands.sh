@@ -48,11 +48,12 @@ check "REPORT TARGET PORT GROUPS" says 'active/optimized' sg_rtpg -d "$SG"
 step "what changes it"
 head -c 4096 /run/random.bin | tr '\0-\377' '\1-\377\0' >/run/new
 tr '\0-\377' '\377' </run/new >/run/ones
+(head -c 512 "$file" && head -c 512 /run/new) >/run/exchange
 check "COMPARE AND WRITE of what is there" sg_compare_and_write \
-    --in=<(head -c 512 "$file"; head -c 512 /run/new) --lba=0 --num=1 --xferlen=1024 "$SG"
+    --in=/run/exchange --lba=0 --num=1 --xferlen=1024 "$SG"
 check "writes" in_file "$file" 0 1 /run/new
 check "of what is not there is a miscompare" ends_with 14 sg_compare_and_write \
-    --in=<(head -c 1024 /dev/zero) --lba=0 --num=1 --xferlen=1024 "$SG"
+    --in=/dev/zero --lba=0 --num=1 --xferlen=1024 "$SG"
 check "and writes nothing" in_file "$file" 0 1 /run/new
 check "VERIFY" sg_verify --lba=0 --count=128 "$SG"
 check "VERIFY of bytes that are there" sg_verify --ndo=512 --count=1 --lba=0 --in=/run/new "$SG"
