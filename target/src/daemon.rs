@@ -47,7 +47,7 @@ use crate::shard::{Gauges, Shard, ShardParts};
 use crate::srp::nexus::{NexusId, Nexuses};
 use adapters::AdapterPort;
 use buffers::Layout;
-use devices::DeviceError;
+use devices::{DeviceError, Surroundings};
 use listeners::{Portal, TcpPortal};
 use logins::Waiting;
 use targets::Target;
@@ -290,8 +290,14 @@ impl Daemon {
             .iter()
             .enumerate()
             .map(|(index, device)| {
-                let most = devices::max_transfer(adapters::staging_share(&settings));
-                devices::open(index, device, machine, &windows, count, most, parts).map(Arc::new)
+                let around = Surroundings {
+                    machine,
+                    windows: &windows,
+                    shards: count,
+                    max_transfer: devices::max_transfer(adapters::staging_share(&settings)),
+                    ports: targets::scsi_ports(config, device.name.as_ref()),
+                };
+                devices::open(index, device, around, parts).map(Arc::new)
             })
             .collect::<Result<Arc<[_]>, _>>()?;
         let targets = targets::of(config, machine, &devices);

@@ -65,10 +65,10 @@ fn stuck_reads(world: &mut World, host: usize, channel: pagecast_initiator::Chan
     tags
 }
 
-/// Commands that somebody else clears get no response, so their credits come back in SRP_CRED_REQs. All of them, though only one
+/// Commands that somebody else resets away get no response, so their credits come back in SRP_CRED_REQs. All of them, though only one
 /// such request may be unanswered.
 #[test]
-fn credits_of_cleared_commands_come_back() {
+fn credits_of_reset_commands_come_back() {
     for seed in seeds(0..8) {
         for lazy in [false, true] {
             let mut world = Setup::new(seed).staged().build();
@@ -77,12 +77,12 @@ fn credits_of_cleared_commands_come_back() {
             world.initiators[0].set_answer_requests(channel, !lazy);
             let tags = stuck_reads(&mut world, 0, channel);
             assert_eq!(tags.len() as i64, LIMIT - 1);
-            let clear = Task {
+            let reset = Task {
                 lun: scsi::lun(0),
-                function: 4,
+                function: 8,
                 tag: 0,
             };
-            let tag = world.initiators[1].task(other, clear).expect("a credit");
+            let tag = world.initiators[1].task(other, reset).expect("a credit");
             world.settle();
             assert!(
                 world.initiators[1].take_reply(other, tag).is_none(),

@@ -70,23 +70,43 @@ pub enum DeviceError {
     },
 }
 
+/// What a device needs to know of the process that it is in.
+#[derive(Debug)]
+pub struct Surroundings<'a> {
+    /// Tells it from the same one elsewhere.
+    pub machine: &'a MachineId,
+    /// Who registers its windows.
+    pub windows: &'a Arc<WindowService>,
+    /// I/O threads.
+    pub shards: usize,
+    /// Bytes that one command moves at most.
+    pub max_transfer: u32,
+    /// Relative identifiers of the SCSI ports that it is seen through.
+    pub ports: Vec<u16>,
+}
+
 /// Opens a device's store and makes a disk of it.
 pub fn open(
     index: usize,
     config: &DeviceConfig,
-    machine: &MachineId,
-    windows: &Arc<WindowService>,
-    shards: usize,
-    max_transfer: u32,
+    around: Surroundings<'_>,
     parts: &mut dyn Parts,
 ) -> Result<Device, DeviceError> {
+    let Surroundings {
+        machine,
+        windows,
+        shards,
+        max_transfer,
+        ports,
+    } = around;
     let name = config.name.to_string();
     let backend = open_store(config).map_err(|source| DeviceError::Open {
         name: name.clone(),
         source,
     })?;
     let backend = parts.store(config, backend);
-    let model = model(config, machine, &*backend, max_transfer)?;
+    let mut model = model(config, machine, &*backend, max_transfer)?;
+    model.ports = ports;
     let unit =
         LogicalUnit::new(UnitId(index as u32), model).map_err(|source| DeviceError::Model {
             name: name.clone(),

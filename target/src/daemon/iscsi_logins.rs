@@ -13,7 +13,9 @@ use pagecast_rdma::fabric::ConnectRequest;
 use super::directory::PortalDirectory;
 use super::listeners::{self, Portal};
 use super::logins::{AdmitError, Answer, Newcomer};
+use super::targets::relative_port;
 use super::{Control, IscsiNexus, Nexus, SEND_SIZE};
+use crate::config::Transport;
 use crate::iscsi::connection::Timers;
 use crate::iscsi::login::{LoginStatus, LoginSummary};
 use crate::iscsi::parameters::{Datamover, Limits};
@@ -218,7 +220,7 @@ impl Control {
     /// The session of a connection that has not logged in: it has no logical unit.
     fn stranger(&mut self, transport: &'static str, peer: String) -> Arc<Session> {
         let port = TargetPort {
-            relative_identifier: 1,
+            relative_identifier: relative_port(Transport::Iser),
             group: 1,
             name: PortName::Iscsi {
                 target: String::new(),

@@ -10,7 +10,7 @@ use pagecast_rdma::fabric::{
 };
 use thiserror::Error;
 
-use super::targets::{Group, Target};
+use super::targets::{Group, Target, relative_port};
 use super::{Control, Entry, Nexus};
 use crate::config::Transport;
 use crate::session::{Session, SessionId};
@@ -246,8 +246,12 @@ impl Control {
         initiator: String,
         peer: String,
     ) -> Arc<Session> {
+        let transport_of = match &name {
+            PortName::Srp(_) => Transport::Srp,
+            PortName::Iscsi { .. } => Transport::Iser,
+        };
         let port = TargetPort {
-            relative_identifier: 1,
+            relative_identifier: relative_port(transport_of),
             group: 1,
             name,
         };

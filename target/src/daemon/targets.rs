@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pagecast_core::access::Pattern;
 use pagecast_core::scsi::LogicalUnit;
 
-use crate::config::{Config, TargetConfig};
+use crate::config::{Config, TargetConfig, Transport};
 use crate::device::Device;
 use crate::identity::{MachineId, TargetIdentity};
 use crate::iscsi::directory::Credentials;
@@ -43,6 +43,32 @@ impl Target {
     pub fn port_id(&self) -> PortId {
         PortId(self.identity.srp.port_id())
     }
+}
+
+/// The relative identifier of a target's port (SAM-5 4.6.4): SRP has one port, iSCSI one in its only portal group, whatever
+/// carries it.
+pub fn relative_port(transport: Transport) -> u16 {
+    match transport {
+        Transport::Srp => 1,
+        Transport::Iser | Transport::IscsiTcp => 2,
+        Transport::NvmeRdma => 3,
+    }
+}
+
+/// The relative identifiers of the SCSI ports that a device is seen through.
+pub fn scsi_ports(config: &Config, device: &str) -> Vec<u16> {
+    let sees = |target: &&TargetConfig| {
+        let mut maps = target.groups.iter().flat_map(|group| group.luns.values());
+        maps.any(|name| name.as_ref() == device)
+    };
+    let portals = (config.targets.iter().filter(sees)).flat_map(|target| &target.portals);
+    let mut ports: Vec<u16> = portals
+        .filter(|portal| portal.transport != Transport::NvmeRdma)
+        .map(|portal| relative_port(portal.transport))
+        .collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports
 }
 
 /// The targets of a configuration.

@@ -22,11 +22,9 @@ impl Shard {
         tracing::info!(initiator = %connection.session.initiator, function = ?request.function, "task management");
         match (request.function, device) {
             (ManagementFunction::AbortTask(tag), _) => self.abort_task(id, slot, tag),
-            (ManagementFunction::AbortTaskSet, Some(device)) => {
+            // Each nexus has a task set of its own (TST 001b in the control mode page), so that both mean the same (SAM-5 7.3, 7.5).
+            (ManagementFunction::AbortTaskSet | ManagementFunction::ClearTaskSet, Some(device)) => {
                 self.abort_everywhere(id, &[device], Some(session));
-            }
-            (ManagementFunction::ClearTaskSet, Some(device)) => {
-                self.abort_everywhere(id, &[device], None);
             }
             (ManagementFunction::LogicalUnitReset, Some(device)) => {
                 if let (Some(unit), Some(Some(connection))) = (unit, self.connections.get(slot)) {

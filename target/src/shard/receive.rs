@@ -104,12 +104,21 @@ impl Shard {
         };
         // Most messages are commands, and plans are long: they are not handed around more than they must.
         let command = match received {
-            Received::Command(command) if !draining => command,
+            Received::Command(command) => command,
             other => {
                 let next = decide(other, &mut connection.scsi, task, draining);
                 return self.proceed(slot, id, Some(receive), next);
             }
         };
+        if draining {
+            let next = decide(
+                Received::Command(command),
+                &mut connection.scsi,
+                task,
+                draining,
+            );
+            return self.proceed(slot, id, Some(receive), next);
+        }
         let plan = connection.scsi.plan(&command);
         task.unit = unit_of(&plan, &command, &mut connection.scsi);
         task.receive_slot = Some(receive);
@@ -243,6 +252,23 @@ impl Shard {
         };
         if wrong {
             return self.refuse(id, invalid_field());
+        }
+        // The way of most commands is short.
+        if let BlockOp::Read(range) = command.op
+            && task.table.is_none()
+        {
+            let old = std::mem::replace(
+                &mut task.work,
+                Work::Read {
+                    offset: range.offset(size),
+                    length: u32::try_from(range.length(size)).unwrap_or(u32::MAX),
+                },
+            );
+            // Nothing, which need not be looked at to be dropped.
+            debug_assert!(matches!(old, Work::None));
+            std::mem::forget(old);
+            task.command = Some((command.unit, BlockOp::Read(range)));
+            return self.start_read(id);
         }
         let durable = command.fua;
         // Core bounds transfers by the limits that the device was made with, which fit 32 bits.
