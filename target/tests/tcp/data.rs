@@ -196,3 +196,58 @@ fn commands_wait_for_memory_with_their_data() {
         }
     }
 }
+
+#[test]
+fn a_storm_of_commands() {
+    let mut world = World::new("");
+    let mut random = 42_u64;
+    let mut next = move |below: usize| {
+        // An LCG; its upper bits are good enough.
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (random >> 33) as usize % below
+    };
+    for round in 0..12 {
+        let mut host = world.host_with(|options| {
+            let digest = |on: bool| if on { "CRC32C" } else { "None" };
+            options.offer("HeaderDigest", digest(round % 2 == 0));
+            options.offer("DataDigest", digest(round % 3 == 0));
+            options.offer("InitialR2T", if round % 4 < 2 { "Yes" } else { "No" });
+            options.offer("MaxBurstLength", ["4096", "65536", "1048576"][round % 3]);
+            options.offer(
+                "MaxRecvDataSegmentLength",
+                ["512", "10000", "262144"][round % 3],
+            );
+        });
+        host.segment = host.segment.min(512 << (round % 10));
+        host.ready(&mut world);
+        let mut content = world.content.clone();
+        for _ in 0..3 {
+            // Each command has a part of the disk to itself, so that their order does not matter.
+            let part = content.len() / BLOCK / 16;
+            let commands: Vec<_> = (0..16)
+                .map(|i| {
+                    let blocks = 1 + next([8, 128, part][i % 3]);
+                    let lba = i * part + next(part - blocks + 1);
+                    match next(2) {
+                        0 => read(lba, blocks),
+                        _ => write(lba, &pattern(next(256), blocks * BLOCK)),
+                    }
+                })
+                .collect();
+            let outcomes = host.execute_all(&mut world, &commands);
+            for (command, outcome) in commands.iter().zip(&outcomes) {
+                assert_eq!((outcome.response.status, outcome.response.residual), (0, 0));
+                let at = command.lba() * BLOCK;
+                let place = &mut content[at..at + command.expected];
+                if command.data.is_empty() {
+                    assert!(outcome.data == place, "round {round}");
+                } else {
+                    place.copy_from_slice(&command.data);
+                }
+            }
+        }
+        world.content = content;
+    }
+}

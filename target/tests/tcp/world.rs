@@ -241,6 +241,14 @@ pub(crate) struct Command {
     pub(crate) data: Vec<u8>,
 }
 
+impl Command {
+    /// Where it reads or writes.
+    pub(crate) fn lba(&self) -> usize {
+        let bytes = self.cdb[2..10].try_into().unwrap();
+        u64::from_be_bytes(bytes) as usize
+    }
+}
+
 /// What came of a command.
 #[derive(Debug)]
 pub(crate) struct Outcome {

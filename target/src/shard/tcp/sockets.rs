@@ -23,8 +23,8 @@ const READS: usize = 4;
 /// Rounds of queueing and sending on one socket before others get their turn.
 const SENDS: usize = 8;
 
-/// Pipes of a shard, of two descriptors and at most 1 MiB of cached pages each.
-const PIPES: usize = 64;
+/// Pipes of a shard at most, of two descriptors and at most 1 MiB of cached pages each.
+const PIPES: u64 = 64;
 
 /// How long a peer may take nothing of what there is to send: as for one that acknowledges nothing on a queue pair.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -52,9 +52,15 @@ impl Default for Sockets {
             to_read: Vec::new(),
             to_send: Vec::new(),
             sent: Vec::new(),
-            pipes: PipePool::new(PIPES),
+            pipes: PipePool::new(pipes() as usize),
         }
     }
+}
+
+/// How many pipes a shard may have. Where descriptors are few, most are left for connections.
+fn pipes() -> u64 {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.map_or(PIPES, |descriptors| (descriptors / 64).min(PIPES))
 }
 
 impl Sockets {
