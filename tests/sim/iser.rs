@@ -133,6 +133,73 @@ fn more_or_less_room_than_the_command_wants() {
     }
 }
 
+/// One disk, whoever speaks what: both see what either wrote, from windows or staged.
+#[test]
+fn srp_and_iser_share_a_disk() {
+    for seed in seeds(0..6) {
+        for setup in [Setup::new(seed), Setup::new(seed).staged()] {
+            let mut world = setup.iser().build();
+            let channel = world.log_in(0);
+            let connection = world.iser_session(1);
+            for round in 0..12 {
+                let blocks = 1 + world.random.below(200);
+                let lba = world.random.below(2048 - blocks);
+                let bytes = pattern(blocks as usize * 512, seed << 8 | round);
+                if world.random.once_in(2) {
+                    world.write(0, channel, lba, &bytes);
+                } else {
+                    world.iser_write(1, connection, lba, &bytes, bytes.len().min(4096));
+                }
+                assert!(world.read(0, channel, lba, blocks as u32) == bytes);
+                assert!(world.iser_read(1, connection, lba, blocks as u32) == bytes);
+            }
+            world.finish();
+        }
+    }
+}
+
+/// READs and WRITEs of pieces of the disk that are each command's own, as many as the window has room for, all checked.
+#[test]
+fn many_at_once() {
+    for seed in seeds(0..3) {
+        for setup in [Setup::new(seed), Setup::new(seed).staged()] {
+            let mut world = setup.iser().setting("\"queue_depth\": 16").build();
+            let connections = [world.iser_session(0), world.iser_session(1)];
+            let mut model = vec![vec![0; 16_384]; 32];
+            for _ in 0..5 {
+                let mut flights = Vec::new();
+                for (host, &connection) in connections.iter().enumerate() {
+                    for place in (0..16).map(|at| at * 2 + host) {
+                        if !world.iser[host].can_send(connection) || world.random.once_in(3) {
+                            continue;
+                        }
+                        let lba = place as u64 * 32;
+                        let buffer = world.iser_buffer(host, connection, 16_384);
+                        let command = if world.random.once_in(2) {
+                            read(&buffer, lba, 32)
+                        } else {
+                            model[place] = pattern(16_384, world.random.next_u64());
+                            buffer.write(0, &model[place]).expect("a buffer");
+                            let immediate = [0, 512, 8192][world.random.below(3) as usize];
+                            write(&buffer, lba, immediate)
+                        };
+                        let itt = world.iser_send(host, connection, &command);
+                        flights.push((host, connection, itt, place));
+                    }
+                }
+                for (host, connection, itt, place) in flights {
+                    let reply = world.iser_reply(host, connection, itt);
+                    assert!(reply.is_good(), "seed {seed}: {reply:?}");
+                    if reply.piece.is_some() {
+                        assert!(reply.data() == model[place], "seed {seed}, {place}");
+                    }
+                }
+            }
+            world.finish();
+        }
+    }
+}
+
 #[test]
 fn commands_without_data_and_with_sense() {
     let mut world = Setup::new(1).iser().build();
