@@ -13,7 +13,7 @@
 //! at the counters. All four are sequentially consistent, so there is one order of them in which one of the two
 //! comes second and sees what the other did: either the writer finds the guard and takes its count back, or the exclusive one finds
 //! the count and waits. While the guard is up no new count stays, so a counter that was once seen at zero
-//! is done with ([`State::drained`]). By the same argument the last writer to count itself out finds the guard, if the exclusive one
+//! is done with (`State::drained`). By the same argument the last writer to count itself out finds the guard, if the exclusive one
 //! has found its count, and grants what that waits for.
 //!
 //! Among those who registered it is first come, first served: who comes waits for everybody before him that he

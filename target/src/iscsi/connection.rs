@@ -4,7 +4,7 @@
 //! all there is. Whoever moves the PDUs calls [`receive`](Connection::receive) with each that arrives, in order; works on the
 //! [`Event`]s; ends every task that came from one; sends what [`emit_control`](Connection::emit_control) has; and asks
 //! [`tick`](Connection::tick) what took too long. What initiators can make it keep is bounded: the tasks of the [`window`], one text
-//! exchange, and what waits in the [`outbox`].
+//! exchange, and what waits in the `outbox`.
 
 pub mod event;
 pub mod nop;
