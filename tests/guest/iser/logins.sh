@@ -42,7 +42,11 @@ check "name and secret log in" iscsi_login iser 2
 # shellcheck disable=SC2016 # eval expands it
 check "both disks have their own bytes" eval 'same "${DISKS[0]}" "$file" && same "${DISKS[1]}" "$other"'
 check "logout" iscsi_logout
-plain() { node -p "$IPV4:$ISCSI_PORT" -I iser -o update -n node.session.auth.authmethod -v None && ! node -p "$IPV4:$ISCSI_PORT" -I iser --login; }
+# in a new record: open-iscsi uses the names and secrets that it has, whatever authmethod says
+plain() {
+    node -p "$IPV4:$ISCSI_PORT" -I iser -o delete && node -p "$IPV4:$ISCSI_PORT" -I iser -o new &&
+        ! node -p "$IPV4:$ISCSI_PORT" -I iser --login
+}
 check "no CHAP at all is refused" plain
 check "they log in over TCP as well, on the same port" iscsi_login iscsi-tcp 2
 check "and the bytes are right" same "$DISK" "$file"

@@ -79,7 +79,7 @@ check "the bytes are the same" cmp -n $((2048 * 512)) "$file" <(dd if="$other" b
 
 step "what it does not know"
 check "an unknown command is an illegal request" ends_with 9 sg_raw "$SG" ee 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
-check "a read past the end as well" ends_with 21 sg_raw -r 512 "$SG" 28 00 ff ff ff fe 00 00 01 00
+check "a read past the end as well" ends_with 22 sg_raw -r 512 "$SG" 28 00 ff ff ff fe 00 00 01 00
 
 step "resets"
 for kind in -d -t -H; do

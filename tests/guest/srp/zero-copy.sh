@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../../../ci/lib/guest.sh"
 
 scenario "zero copy"
-size=192
+size=128
 file=$(backing $size)
 CONFIG_EXTRA='{"io_engine": "threads"}' target_start "$file"
 srp_module
