@@ -72,7 +72,7 @@ impl Shard {
     }
 
     /// FUA and DPO change nothing: nobody writes past the page cache, so what it has is never older than the medium.
-    fn start_read(&mut self, id: TaskId) {
+    pub(super) fn start_read(&mut self, id: TaskId) {
         // Taken out for the moment, so that nothing has to be counted on the way of every READ.
         let Some(device) = self.tasks.get(id).device.take() else {
             return;
