@@ -2,5 +2,6 @@
 
 mod data;
 mod hostile;
+mod order;
 mod tasks;
 mod world;
