@@ -23,9 +23,17 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Names a registered claim; never used twice.
+/// Names a registered claim; never used twice, for any device: who is woken only hears the ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
+
+impl Ticket {
+    /// The next one. Those of a device are in order if they are taken under its lock.
+    fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, SeqCst))
+    }
+}
 
 /// What a range is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +76,6 @@ struct Writers(AtomicU64);
 struct State<W> {
     /// In no order; tickets tell who came first. Keeps its room.
     claims: Vec<Claim<W>>,
-    next: u64,
     /// Exclusive ones among them. The guard is up while there are any.
     exclusive: usize,
     /// All writers that had not registered when the guard went up are gone.
@@ -102,7 +109,6 @@ impl<W: Wake> RangeLocks<W> {
             writers: (0..shards).map(|_| Writers::default()).collect(),
             state: Mutex::new(State {
                 claims: Vec::new(),
-                next: 0,
                 exclusive: 0,
                 drained: false,
             }),
@@ -128,8 +134,7 @@ impl<W: Wake> RangeLocks<W> {
     /// when it can.
     pub fn claim(&self, mode: Mode, range: Range<u64>, waiter: W) -> (Ticket, bool) {
         let mut state = self.state();
-        let ticket = Ticket(state.next);
-        state.next += 1;
+        let ticket = Ticket::next();
         if mode == Mode::Exclusive {
             state.exclusive += 1;
             self.guarded.store(true, SeqCst);

@@ -58,6 +58,17 @@ impl Bench {
 }
 
 #[test]
+fn no_two_devices_have_the_same_ticket() {
+    let (one, other) = (Bench::new(), Bench::new());
+    let first = one.granted(Mode::Exclusive, 0..8);
+    let second = other.granted(Mode::Exclusive, 0..8);
+    assert_ne!(first, second);
+    assert!(one.release(first).is_empty() && other.release(second).is_empty());
+    one.assert_idle();
+    other.assert_idle();
+}
+
+#[test]
 fn writers_overlap_and_exclusive_ones_do_not() {
     let bench = Bench::new();
     let one = bench.granted(Mode::Shared, 0..100);
