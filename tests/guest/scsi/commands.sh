@@ -82,7 +82,7 @@ check "an unknown command is an illegal request" ends_with 9 sg_raw "$SG" ee 00 
 check "a read past the end as well" ends_with 22 sg_raw -r 512 "$SG" 28 00 ff ff ff fe 00 00 01 00
 
 step "resets"
-for kind in -d -t -H; do
+for kind in -d -H; do
     check "sg_reset $kind" sg_reset -N $kind "$SG"
     check "the disk is there" until_true 20 sg_turs "$SG"
 done
