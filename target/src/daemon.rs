@@ -22,6 +22,7 @@ mod run;
 mod srp_logins;
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,7 +49,7 @@ use crate::srp::nexus::{NexusId, Nexuses};
 use adapters::AdapterPort;
 use buffers::Layout;
 use devices::{DeviceError, Surroundings};
-use listeners::{Portal, TcpPortal};
+use listeners::{Portal, TcpPortal, Troubles};
 use logins::Waiting;
 use targets::Target;
 
@@ -185,6 +186,8 @@ pub struct Control {
     /// The connection manager's listeners.
     listeners: HashMap<ListenerId, Portal>,
     tcp_portals: Vec<TcpPortal>,
+    accept_trouble: Troubles,
+    spare_descriptor: Option<File>,
     /// The port of connections without an adapter, if there is a portal for such.
     local_port: Option<usize>,
     connections: HashMap<ConnectionKey, Entry>,
@@ -335,6 +338,8 @@ impl Daemon {
             shards: handles,
             listeners: HashMap::new(),
             tcp_portals: Vec::new(),
+            accept_trouble: Troubles::default(),
+            spare_descriptor: listeners::spare_descriptor(),
             local_port: None,
             connections: HashMap::new(),
             by_id: HashMap::new(),

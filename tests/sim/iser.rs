@@ -435,6 +435,27 @@ fn chap() {
     }
 }
 
+/// The group whose secret is asked for is the one that lets in, also where it knows the initiator by its address.
+#[test]
+fn one_group_asks_and_admits() {
+    let mut setup = Setup::new(3).iser();
+    setup.groups = format!(
+        r#"[{{ "name": "neighbours", "initiators": ["{}"], "luns": {{ "0": "disk0" }} }},
+            {{ "name": "others", "initiators": ["iqn.*"], "luns": {{ "0": "disk0" }},
+               "chap": {{ "user": "joe", "secret": "0123456789ab" }} }}]"#,
+        pagecast_tests::world::host_address(0)
+    );
+    setup.hosts = 2;
+    let mut world = setup.build();
+    world.iser_log_in(0, Options::new(login(0)));
+    let proved = login(1).with_chap("joe", "0123456789ab", "5");
+    world.iser_log_in(1, Options::new(proved));
+    let sessions = world.daemon.shared.sessions().clone();
+    let groups = sessions.values().map(|session| &session.group[..]);
+    assert_eq!(groups.collect::<Vec<_>>(), ["neighbours", "others"]);
+    world.finish();
+}
+
 #[test]
 fn discovery_with_one_receive() {
     for seed in seeds(0..4) {
@@ -480,6 +501,33 @@ fn an_idle_discovery_session_ends_without_a_word() {
     }
     world.iser_over(0, connection);
     assert_eq!(ran_dry(&world), 0);
+    world.finish();
+}
+
+/// Strangers of one address do not take the room of others, and have no more than a minute, whether they ask for targets or for nothing.
+#[test]
+fn strangers_are_few_and_soon_gone() {
+    let mut setup = Setup::new(5).iser();
+    setup.hosts = 2;
+    let mut world = setup.build();
+    for count in 0..32 {
+        let options = if count % 2 == 0 {
+            Options::raw()
+        } else {
+            Options::new(discovery(0))
+        };
+        let (_, state) = world.iser_connect(0, options);
+        assert_eq!(state, State::Up, "{count}");
+    }
+    let (_, state) = world.iser_connect(0, Options::new(login(0)));
+    assert!(matches!(state, State::Rejected { .. }), "{state:?}");
+    world.iser_session(1);
+    for _ in 0..62 {
+        world.pass(Duration::from_secs(1));
+    }
+    world.iser_session(0);
+    world.settle();
+    assert_eq!(world.target_queue_pairs().len(), 2);
     world.finish();
 }
 

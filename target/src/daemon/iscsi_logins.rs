@@ -27,8 +27,10 @@ use crate::shard::messages::{Admission, CloseReason, ConnectionKey, ShardMessage
 use crate::shard::protocol::Protocol;
 use crate::shard::stream::Stream;
 
-/// Connections that have not logged in, of all portals. Each of them has a limited time for it.
+/// Connections that have not logged in, of all portals. Each of them has a limited time for it, and so have discovery sessions.
 const MAX_STRANGERS: usize = 128;
+/// The same from one address, so that nobody takes all the room.
+const MAX_STRANGERS_OF_ONE: usize = 32;
 
 /// Most commands in flight that an initiator is granted: some post no more receives than that.
 const MAX_COMMANDS: u32 = 128;
@@ -50,7 +52,11 @@ impl Control {
         request: &ConnectRequest,
         portal: &Portal,
     ) -> Result<(), AdmitError> {
-        self.check_room()?;
+        let peer = match request.peer.ip() {
+            Some(ip) => ip.to_string(),
+            None => request.peer.to_string(),
+        };
+        self.check_room(&peer)?;
         let theirs = iser::negotiation::Initiator::decode(&request.private_data);
         let invalidates =
             theirs.takes_invalidation && request.adapter.capabilities().send_with_invalidate;
@@ -59,7 +65,7 @@ impl Control {
         let local = request.local.ip().map(|ip| SocketAddr::new(ip, 0));
         let channel = self.channel(Datamover::Iser, limits, portal, local, &request.peer.ip());
         let newcomer = Newcomer {
-            session: self.stranger(portal.transport.as_str(), request.peer.to_string()),
+            session: self.stranger(portal.transport.as_str(), peer),
             protocol: Protocol::Iscsi(Box::new(channel.with_invalidation(invalidates))),
             port,
             commands: limits.commands,
@@ -86,7 +92,7 @@ impl Control {
         portal: &Portal,
     ) -> Result<(), io::Error> {
         let full = |error: AdmitError| io::Error::other(error.to_string());
-        self.check_room().map_err(full)?;
+        self.check_room(&peer.ip().to_string()).map_err(full)?;
         listeners::prepare(&socket)?;
         let local = socket.local_addr().ok();
         let limits = self.iscsi_limits(Datamover::Tcp);
@@ -163,6 +169,12 @@ impl Control {
             );
             return Err(LoginStatus::FORBIDDEN);
         };
+        // The directory was asked with the same names, so this holds; but nobody comes in by a mistake there.
+        let user = group.credentials.as_ref().map(|chap| chap.user.as_str());
+        if user.is_some() && summary.user.as_deref() != user {
+            refused("it has not proved who it is to the access group that admits it");
+            return Err(LoginStatus::AUTHENTICATION_FAILURE);
+        }
         let nexus = Nexus::Iscsi(IscsiNexus {
             initiator: summary.initiator.clone(),
             isid: summary.isid,
@@ -203,13 +215,18 @@ impl Control {
     }
 
     /// Strangers are many or few, but never all that there is room for.
-    fn check_room(&self) -> Result<(), AdmitError> {
+    fn check_room(&self, peer: &str) -> Result<(), AdmitError> {
         if self.draining {
             return Err(AdmitError::Full("the daemon is stopping"));
         }
         let strangers = self.connections.values();
-        let strangers = strangers.filter(|entry| entry.session.is_none()).count();
-        if strangers >= MAX_STRANGERS {
+        let strangers = strangers.filter(|entry| entry.session.is_none());
+        let (mut all, mut of_one) = (0, 0);
+        for stranger in strangers {
+            all += 1;
+            of_one += usize::from(stranger.peer == peer);
+        }
+        if all >= MAX_STRANGERS || of_one >= MAX_STRANGERS_OF_ONE {
             return Err(AdmitError::Full(
                 "too many connections that have not logged in",
             ));

@@ -1,11 +1,12 @@
 //! Where the daemon listens: the connection manager's listeners, and TCP's.
 
+use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pagecast_rdma::fabric::{FabricError, ListenAddress, ServiceId};
 use pagecast_rdma::local::LocalAdapter;
@@ -131,8 +132,11 @@ impl Control {
                     Ok((socket, peer)) => arrived.push((socket, peer, listener.portal.clone())),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) => {
-                        // Out of descriptors, say; others are served on.
-                        tracing::warn!(%error, "cannot accept a connection");
+                        // Out of descriptors, say. Who waits is turned away, so that the listener is quiet until the next one.
+                        self.accept_trouble.note(&error.to_string());
+                        drop(self.spare_descriptor.take());
+                        drop(listener.socket.accept());
+                        self.spare_descriptor = spare_descriptor();
                         break;
                     }
                 }
@@ -141,11 +145,37 @@ impl Control {
         let any = !arrived.is_empty();
         for (socket, peer, portal) in arrived {
             if let Err(error) = self.adopt_stream(socket, peer, &portal) {
-                tracing::warn!(%peer, %error, "cannot take a connection");
+                self.accept_trouble.note(&format!("{peer}: {error}"));
             }
         }
         any
     }
+}
+
+/// Troubles with newcomers, told once in a while: there may be thousands.
+#[derive(Debug, Default)]
+pub(super) struct Troubles {
+    told: Option<Instant>,
+    untold: u64,
+}
+
+impl Troubles {
+    fn note(&mut self, why: &str) {
+        let now = Instant::now();
+        let quiet = |told: Instant| now.saturating_duration_since(told) < Duration::from_secs(1);
+        if self.told.is_some_and(quiet) {
+            self.untold += 1;
+            return;
+        }
+        let before = std::mem::take(&mut self.untold);
+        self.told = Some(now);
+        tracing::warn!(why, before, "cannot take a connection");
+    }
+}
+
+/// A descriptor to give up when there is none left to accept a connection with.
+pub(super) fn spare_descriptor() -> Option<File> {
+    File::open("/dev/null").ok()
 }
 
 /// A socket that listens and never blocks. IPv6 sockets take IPv6 alone, as the connection manager's do.

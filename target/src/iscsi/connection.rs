@@ -291,6 +291,10 @@ impl Connection {
             Phase::Start | Phase::Login | Phase::Deciding | Phase::Granted => {
                 (now.saturating_sub(self.started) >= self.timers.login).then_some(Timeout::Login)
             }
+            // It asks, is told, and leaves; whoever stays takes room from others.
+            Phase::Discovery if now.saturating_sub(self.started) >= self.timers.discovery => {
+                Some(Timeout::Discovery)
+            }
             Phase::Discovery if !self.listens() => self
                 .pings
                 .is_silent(now, &self.timers)

@@ -95,6 +95,7 @@ impl Shard {
     /// Tells the initiator that it is logged out, if its protocol has a word for that, and closes the connection once that has
     /// left. Nothing more is taken.
     pub(super) fn take_leave(&mut self, slot: usize, close: CloseReason) {
+        self.pump_control(slot);
         let chain = &mut self.chain;
         let Some(Some(connection)) = self.connections.get_mut(slot) else {
             return;
@@ -151,6 +152,10 @@ impl Shard {
                     return;
                 }
                 Ok(true) => {}
+                // It does not fit a send slot: nothing more can be said.
+                Ok(false) if then == Then::Close => {
+                    return self.close(slot, CloseReason::Violation);
+                }
                 Ok(false) => return,
                 Err(_) => return self.close(slot, CloseReason::TransportError),
             }

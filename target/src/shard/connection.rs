@@ -50,6 +50,8 @@ pub struct Connection {
     pub announced: bool,
     /// Since when the adapter has reported no send, though some are posted; looked at now and then.
     pub stalled: Option<Instant>,
+    /// Messages that belong to no task and have not left.
+    pub controls: u32,
     /// A logout is on its way: nothing more is taken, and it is closed when the logout has left, for this reason.
     pub leaving: Option<(CloseReason, Instant)>,
     /// Why and since when it is being closed.
@@ -120,6 +122,7 @@ impl Connection {
             established: false,
             announced: false,
             stalled: None,
+            controls: 0,
             leaving: None,
             closing: None,
             room: 0,
@@ -202,6 +205,7 @@ impl Connection {
         let id = work_id::encode(self.key, Kind::Control(slot));
         chain.push(id, Operation::Send, true, [sge]);
         self.post(chain)?;
+        self.controls += 1;
         Ok(true)
     }
 

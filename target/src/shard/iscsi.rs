@@ -27,7 +27,6 @@ const MAX_SENSE: usize = 252;
 pub struct Channel {
     /// What the PDUs mean.
     pub connection: Connection,
-    datamover: Datamover,
     /// Whether responses may invalidate the initiator's keys.
     invalidates: bool,
 }
@@ -42,7 +41,6 @@ impl Channel {
     ) -> Self {
         Self {
             connection: Connection::new(datamover, limits, directory, timers, Duration::ZERO),
-            datamover,
             invalidates: false,
         }
     }
@@ -253,7 +251,9 @@ impl Channel {
             return (0, Then::GoOn);
         };
         let Some((length, then)) = self.connection.emit_control(pdu) else {
-            return (0, Then::GoOn);
+            // One that does not fit will never leave, and an initiator that waits for it waits in vain.
+            let stuck = self.connection.has_control();
+            return (0, if stuck { Then::Close } else { Then::GoOn });
         };
         *header = TARGET_HEADER;
         (HEADER_SIZE + length, then)
@@ -262,23 +262,14 @@ impl Channel {
     /// Writes the message that says that the session ends, if the initiator would understand it; returns its length.
     pub(super) fn farewell(&mut self, out: &mut [u8]) -> usize {
         self.connection.drop_session();
-        // It comes after whatever else was to be said, which no longer matters.
-        let mut length = 0;
-        while self.connection.has_control() {
-            let (next, then) = match self.datamover {
-                Datamover::Iser => self.control(out),
-                Datamover::Tcp => self.connection.emit_control(out).unwrap_or((0, Then::GoOn)),
-            };
-            if next == 0 {
-                return 0;
-            }
-            length = next;
-            if then == Then::Close {
-                return length;
+        loop {
+            // What else was to be said comes before it. The shard has sent what there was room for.
+            match self.control(out) {
+                (length, Then::Close) => return length,
+                (0, _) => return 0,
+                _ => {}
             }
         }
-        let _ = length;
-        0
     }
 }
 

@@ -206,7 +206,11 @@ impl Shard {
         if let Some(Some(connection)) = self.connections.get_mut(slot) {
             connection.completed(1);
             connection.sent(send);
-            if let Some((reason, _)) = connection.leaving {
+            connection.controls = connection.controls.saturating_sub(1);
+            // The logout was the last of them.
+            if let Some((reason, _)) = connection.leaving
+                && connection.controls == 0
+            {
                 return self.close(slot, reason);
             }
         }

@@ -9,6 +9,8 @@ use crate::iscsi::pdu::RESERVED_TAG;
 pub struct Timers {
     /// From the connection to the end of its login.
     pub login: Duration,
+    /// How long a discovery session may last.
+    pub discovery: Duration,
     /// Silence after which the initiator is pinged; zero for never.
     pub nop_interval: Duration,
     /// Silence after a ping, after which the connection is lost; and how long a logout may take.
@@ -19,6 +21,7 @@ impl Default for Timers {
     fn default() -> Self {
         Self {
             login: Duration::from_secs(15),
+            discovery: Duration::from_secs(60),
             nop_interval: Duration::from_secs(30),
             nop_timeout: Duration::from_secs(30),
         }
@@ -31,6 +34,9 @@ pub enum Timeout {
     /// The login.
     #[error("login did not finish in time")]
     Login,
+    /// The discovery.
+    #[error("discovery session did not end in time")]
+    Discovery,
     /// The initiator said nothing after a ping.
     #[error("initiator does not answer a ping")]
     Ping,
@@ -130,6 +136,7 @@ mod tests {
 
     const TIMERS: Timers = Timers {
         login: Duration::from_secs(15),
+        discovery: Duration::from_secs(60),
         nop_interval: Duration::from_secs(10),
         nop_timeout: Duration::from_secs(5),
     };

@@ -152,6 +152,7 @@ pub(super) const LIMITS: Limits = Limits {
 
 pub(super) const TIMERS: Timers = Timers {
     login: Duration::from_secs(15),
+    discovery: Duration::from_secs(60),
     nop_interval: Duration::from_secs(10),
     nop_timeout: Duration::from_secs(5),
 };
