@@ -20,6 +20,7 @@ struct State {
     eager: bool,
     waiting: usize,
     executed: Vec<Kind>,
+    volatile: usize,
 }
 
 impl Io {
@@ -31,6 +32,7 @@ impl Io {
             eager: false,
             waiting: 0,
             executed: Vec::new(),
+            volatile: 0,
         })))
     }
 
@@ -57,6 +59,11 @@ impl Io {
     /// What was executed since the last call.
     pub fn take_executed(&self) -> Vec<Kind> {
         std::mem::take(&mut self.lock().executed)
+    }
+
+    /// Writes and zeroes, executed since the last call, that did not have to be durable, and discards.
+    pub fn take_volatile(&self) -> usize {
+        std::mem::take(&mut self.lock().volatile)
     }
 
     /// A queue for a shard.
@@ -100,6 +107,7 @@ impl IoQueue for Inline {
                 continue;
             }
             state.waiting -= 1;
+            state.volatile += usize::from(is_volatile(&self.pending[at].1));
             if !state.eager {
                 state.executed.push(kind);
             }
@@ -120,5 +128,13 @@ impl IoQueue for Inline {
 
     fn event_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
+    }
+}
+
+fn is_volatile(operation: &Operation) -> bool {
+    match operation {
+        Operation::Write { durable, .. } | Operation::WriteZeroes { durable, .. } => !durable,
+        Operation::Discard { .. } => true,
+        _ => false,
     }
 }

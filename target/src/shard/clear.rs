@@ -91,9 +91,8 @@ impl Shard {
             _ => None,
         };
         let Some((offset, length)) = range else {
-            if let Work::Unmap { durable, .. } = &mut task.work
-                && std::mem::take(durable)
-            {
+            let cached = task.device.as_ref().is_some_and(|d| d.unit.write_cache());
+            if matches!(task.work, Work::Unmap { durable, .. } if durable || !cached) {
                 return self.submit(id, Operation::Flush);
             }
             return self.end_block(id, Ok(()));

@@ -156,8 +156,6 @@ impl Shard {
         else {
             return;
         };
-        let device = task.device.as_ref();
-        let durable = durable || device.is_some_and(|device| !device.unit.write_cache());
         let length = u64::from(length);
         let buffers = match change {
             Change::CompareAndWrite => match self.compare(id, length) {

@@ -128,12 +128,12 @@ impl Shard {
         let counters = &segment.destination.counters[shard];
         Counters::add(&counters.writes, 1);
         Counters::add(&counters.write_bytes, step);
-        let (offset, durable) = (segment.to, !segment.destination.unit.write_cache());
+        let offset = segment.to;
         let buffers = self.staged_slices(id, step, 0);
         let operation = Operation::Write {
             offset,
             buffers,
-            durable,
+            durable: false,
         };
         self.submit_shared(id, operation);
     }

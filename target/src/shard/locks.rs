@@ -115,7 +115,7 @@ fn reach(operation: &Operation) -> Range<u64> {
         | Operation::Splice { offset, length, .. }
         | Operation::Prefetch { offset, length }
         | Operation::Extents { offset, length, .. } => (*offset, *length),
-        Operation::Flush => (0, 0),
+        Operation::Flush => (0, u64::MAX),
     };
     offset..offset.saturating_add(length)
 }

@@ -39,6 +39,11 @@ impl Shard {
             }
             Work::Flush => {
                 self.count(id, |counters| &counters.flushes, 1);
+                if matches!(self.tasks.get(id).transfer, Transfer::Out(_)) {
+                    // With a parameter list it is a MODE SELECT that has switched the write cache off (SPC-4, SBC-3 WCE): what
+                    // was submitted before that is waited for, or it would not be flushed.
+                    return self.submit_exclusive(id, Operation::Flush);
+                }
                 self.submit(id, Operation::Flush);
             }
             Work::VerifyMedium { left, .. } => {
@@ -209,9 +214,6 @@ impl Shard {
             &mut Work::Write {
                 offset, durable, ..
             } => {
-                // The write cache may have been switched off since the plan.
-                let device = task.device.as_ref();
-                let durable = durable || device.is_some_and(|device| !device.unit.write_cache());
                 let buffers = self.data_out(id, bytes);
                 let operation = Operation::Write {
                     offset,
@@ -341,12 +343,29 @@ impl Shard {
         }
     }
 
-    pub(super) fn submit(&mut self, id: TaskId, operation: Operation) {
+    /// Asks the backend. The write cache may have been switched off since the plan, so this is where it counts.
+    pub(super) fn submit(&mut self, id: TaskId, mut operation: Operation) {
         let task = self.tasks.get(id);
         task.phase = Phase::Backend;
         let Some(device) = task.target() else {
             return;
         };
+        match &mut operation {
+            Operation::Write { durable, .. } | Operation::WriteZeroes { durable, .. } => {
+                *durable |= !device.unit.write_cache();
+            }
+            // Of WRITE SAME; after those of UNMAP comes a flush.
+            &mut Operation::Discard { offset, length }
+                if matches!(task.work, Work::WriteSame { .. }) && !device.unit.write_cache() =>
+            {
+                operation = Operation::WriteZeroes {
+                    offset,
+                    length,
+                    durable: true,
+                };
+            }
+            _ => {}
+        }
         self.io
             .submit(&device.backend, operation, Token(u64::from(id.0)));
     }
