@@ -11,8 +11,7 @@ target_start "$file"
 srp_module
 check "login" srp_login "$(target_line)"
 sg=/dev/$(ls "/sys/block/${DISK#/dev/}/device/scsi_generic")
-families=(Inquiry Mandatory ModeSense6 OrWrite Read16 ReadCapacity16 ReportLUNs ReportSupportedOpcodes TestUnitReady Verify16
-    Write16 WriteVerify16)
+families=(Inquiry Mandatory ModeSense6 Read16 ReadCapacity16 ReportLUNs ReportSupportedOpcodes TestUnitReady Verify16 Write16)
 "$ROOT/ci/conformance" --url "$sg" "${families[@]/#/SCSI.}" || fail "the suite has nothing to say against it"
 check "the target is well" target_alive
 check "the disk's bytes are those in the file" same "$DISK" "$file"
