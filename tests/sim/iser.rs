@@ -703,6 +703,29 @@ fn functions_and_their_answers() {
     world.finish();
 }
 
+/// A function is about what came before it. Commands right behind it are answered, though they may arrive at the same moment.
+#[test]
+fn commands_behind_a_reset_are_not_its_victims() {
+    for seed in seeds(0..12) {
+        let mut world = Setup::new(seed).staged().iser().build();
+        let connection = world.iser_session(0);
+        let buffer = world.iser_buffer(0, connection, 4096);
+        let reset = world.iser[0]
+            .request(connection, |client| {
+                client.task(scsi::lun(0), LUN_RESET, NO_TAG)
+            })
+            .expect("sent");
+        let behind: Vec<_> = (0..4)
+            .map(|_| world.iser_send(0, connection, &read(&buffer, 0, 8)))
+            .collect();
+        assert_eq!(world.iser_reply(0, connection, reset).code(), Some(0));
+        for itt in behind {
+            world.iser_reply(0, connection, itt);
+        }
+        world.finish();
+    }
+}
+
 #[test]
 fn an_aborted_command_gets_no_response_and_its_place_comes_back() {
     for seed in seeds(0..6) {

@@ -1,11 +1,12 @@
 //! Task management functions (SAM-5 7), and tasks that end without a response.
 
+use pagecast_core::block::BlockFault;
 use pagecast_core::scsi::UnitId;
 
 use super::Shard;
 use super::manage::{AbortRequest, AbortScope, AbortTicket, ManagementFunction, ManagementRequest};
 use super::messages::ShardMessage;
-use super::task::{Ending, Link, ManagementStatus, Phase, TaskId};
+use super::task::{Ending, Link, ManagementStatus, Phase, TaskId, Work};
 use crate::device::Counters;
 use crate::session::SessionId;
 
@@ -72,9 +73,13 @@ impl Shard {
                 scope: AbortScope { unit, session },
                 ticket: ticket.clone(),
             };
-            for peer in &self.peers {
-                peer.send(ShardMessage::Abort(request.clone()));
+            for (number, peer) in self.peers.iter().enumerate() {
+                if number != usize::from(self.id) {
+                    peer.send(ShardMessage::Abort(request.clone()));
+                }
             }
+            // Here at once: what comes behind the function on its own connection is none of its business (RFC 7143 section 4.2.3.3).
+            self.abort_matching(&request);
         }
     }
 
@@ -180,6 +185,14 @@ impl Shard {
         let mut failed = false;
         if let Some(Some(connection)) = self.connections.get_mut(slot) {
             connection.protocol.dropped();
+            // Nobody is told, but somebody may ask what became of it (SPC-4, RECEIVE COPY STATUS).
+            if let (Work::Copy(_), Ending::Unknown, Some((unit, op))) =
+                (&task.work, &task.ending, &task.command)
+            {
+                let _ = connection
+                    .scsi
+                    .complete(*unit, op, Err(BlockFault::Aborted));
+            }
             if connection.closing.is_none()
                 && let Some(receive) = receive
             {
