@@ -5,12 +5,13 @@
 //! have ended, and what comes after waits for it. HEAD OF QUEUE goes at once: nothing here waits for anything else that
 //! it could be put in front of.
 //!
-//! Commands are planned when they arrive and started when it is their turn. As long as nobody uses ORDERED, all of it is one
-//! comparison for each command that comes and one for each that goes.
+//! A command is planned when it is its turn, so that it sees what those before it have changed, and changes nothing itself
+//! if it is aborted before. As long as nobody uses ORDERED, all of it is one comparison for each command that comes
+//! and one for each that goes.
 
 use std::collections::VecDeque;
 
-use pagecast_core::scsi::{Plan, TaskAttribute, UnitId};
+use pagecast_core::scsi::{Command, TaskAttribute, UnitId};
 
 use super::Shard;
 use super::task::{Phase, TaskId};
@@ -31,10 +32,56 @@ struct Parked {
     id: TaskId,
     unit: UnitId,
     ordered: bool,
-    plan: Plan,
+    command: Kept,
+}
+
+/// A command that outlives the message it came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept {
+    lun: [u8; 8],
+    cdb: [u8; MAX_CDB],
+    cdb_length: usize,
+    attribute: TaskAttribute,
+    data_out_length: u64,
+    data_in_length: u64,
+}
+
+/// No command that core knows has a longer CDB, and what follows is of no meaning to it.
+const MAX_CDB: usize = 16;
+
+impl Kept {
+    pub(super) fn new(command: &Command<'_>) -> Self {
+        let mut cdb = [0; MAX_CDB];
+        let cdb_length = command.cdb.len().min(MAX_CDB);
+        cdb[..cdb_length].copy_from_slice(&command.cdb[..cdb_length]);
+        Self {
+            lun: command.lun,
+            cdb,
+            cdb_length,
+            attribute: command.attribute,
+            data_out_length: command.data_out_length,
+            data_in_length: command.data_in_length,
+        }
+    }
+
+    fn command(&self) -> Command<'_> {
+        Command {
+            lun: self.lun,
+            cdb: &self.cdb[..self.cdb_length],
+            attribute: self.attribute,
+            data_out_length: self.data_out_length,
+            data_in_length: self.data_in_length,
+        }
+    }
 }
 
 impl Order {
+    /// Whether a command may have to wait, or others for it.
+    #[inline]
+    pub(super) fn concerns(&self, command: &Command<'_>) -> bool {
+        command.attribute != TaskAttribute::Simple || self.is_active()
+    }
+
     /// Whether any command may have to wait.
     pub fn is_active(&self) -> bool {
         self.ordered > 0
@@ -55,19 +102,21 @@ impl Order {
 impl Shard {
     /// Starts a command that is not SIMPLE, or not alone with such: now, or when it is its turn.
     #[cold]
-    pub(super) fn enter(&mut self, id: TaskId, attribute: TaskAttribute, plan: Plan) {
+    pub(super) fn enter(&mut self, id: TaskId, command: Kept) {
         let task = self.tasks.get(id);
         let slot = usize::from(task.connection);
-        let ordered = attribute == TaskAttribute::Ordered;
-        let may_wait = ordered || attribute == TaskAttribute::Simple;
-        // What is addressed to no logical unit is answered at once.
-        let Some(unit) = task.unit.filter(|_| may_wait) else {
-            return self.follow(id, plan);
-        };
-        task.ordered = ordered;
         let Some(Some(connection)) = self.connections.get_mut(slot) else {
             return;
         };
+        let scsi = &mut connection.scsi;
+        task.unit = scsi.unit_at(command.lun).map(|unit| scsi.unit(unit).id());
+        let ordered = command.attribute == TaskAttribute::Ordered;
+        let may_wait = ordered || command.attribute == TaskAttribute::Simple;
+        // What is addressed to no logical unit is answered at once.
+        let Some(unit) = task.unit.filter(|_| may_wait) else {
+            return self.go(id, &command);
+        };
+        task.ordered = ordered;
         connection.order.ordered += usize::from(ordered);
         // Whoever waits goes first.
         let waits = connection.order.parked.iter().any(|p| p.unit == unit)
@@ -77,15 +126,24 @@ impl Shard {
                 older && (ordered || task.ordered)
             });
         if !waits {
-            return self.follow(id, plan);
+            return self.go(id, &command);
         }
         self.tasks.get(id).phase = Phase::Ordered;
         connection.order.parked.push_back(Parked {
             id,
             unit,
             ordered,
-            plan,
+            command,
         });
+    }
+
+    /// It is a command's turn.
+    fn go(&mut self, id: TaskId, command: &Kept) {
+        let slot = usize::from(self.tasks.get(id).connection);
+        if let Some(Some(connection)) = self.connections.get_mut(slot) {
+            let plan = connection.scsi.plan(&command.command());
+            self.follow(id, plan);
+        }
     }
 
     /// Starts what had to wait, on connections where a command has ended.
@@ -94,15 +152,15 @@ impl Shard {
             if let Some(Some(connection)) = self.connections.get_mut(usize::from(slot)) {
                 connection.order.due = false;
             }
-            while let Some((id, plan)) = self.next_in_order(usize::from(slot)) {
+            while let Some((id, command)) = self.next_in_order(usize::from(slot)) {
                 self.tasks.get(id).phase = Phase::Running;
-                self.follow(id, plan);
+                self.go(id, &command);
             }
         }
     }
 
     /// The first command that waits no longer. It leaves the queue.
-    fn next_in_order(&mut self, slot: usize) -> Option<(TaskId, Plan)> {
+    fn next_in_order(&mut self, slot: usize) -> Option<(TaskId, Kept)> {
         let connection = self.connections.get_mut(slot)?.as_deref_mut()?;
         let (order, tasks) = (&mut connection.order, &connection.tasks);
         let mut at = 0;
@@ -117,7 +175,7 @@ impl Shard {
                 });
             if !waits {
                 let parked = order.parked.remove(at)?;
-                return Some((parked.id, parked.plan));
+                return Some((parked.id, parked.command));
             }
             at += 1;
         }

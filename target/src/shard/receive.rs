@@ -4,13 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use pagecast_core::block::{BlockFault, BlockOp, Compare, Transfer};
-use pagecast_core::scsi::{
-    BlockCommand, Command, Plan, ScsiChannel, Status, TaskAttribute, UnitId,
-};
+use pagecast_core::scsi::{BlockCommand, Command, Plan, ScsiChannel, Status, UnitId};
 
 use super::Shard;
 use super::manage::ManagementRequest;
 use super::messages::{CloseReason, ControlMessage};
+use super::order::{Kept, Order};
 use super::protocol::{Protocol, Received, invalid_field};
 use super::rarer::rarer_work;
 use super::task::{Ending, Task, TaskId, Work};
@@ -20,7 +19,9 @@ use crate::iscsi::login::LoginSummary;
 /// What a message leads to; nothing of it is borrowed from the message any more.
 #[derive(Debug)]
 pub(super) enum Next {
-    Follow(Plan, TaskAttribute),
+    Follow(Plan),
+    /// Not before its turn.
+    Enter(Kept),
     Refuse(Ending),
     Manage(ManagementRequest),
     Nothing,
@@ -29,23 +30,23 @@ pub(super) enum Next {
     Violation(String),
 }
 
-/// Plans what was received.
+/// Plans what was received, unless it may have to wait for its turn.
 #[inline]
 pub(super) fn decide(
     received: Received<'_>,
     scsi: &mut ScsiChannel,
+    order: &Order,
     task: &mut Task,
     draining: bool,
 ) -> Next {
     match received {
         // Initiators try again elsewhere, or here when we are back.
-        Received::Command(_) if draining => {
-            Next::Follow(Plan::Respond(Status::Busy.into()), TaskAttribute::Simple)
-        }
+        Received::Command(_) if draining => Next::Follow(Plan::Respond(Status::Busy.into())),
+        Received::Command(command) if order.concerns(&command) => Next::Enter(Kept::new(&command)),
         Received::Command(command) => {
             let plan = scsi.plan(&command);
             task.unit = unit_of(&plan, &command, scsi);
-            Next::Follow(plan, command.attribute)
+            Next::Follow(plan)
         }
         Received::Refused(ending) => Next::Refuse(ending),
         Received::Management(request) => Next::Manage(request),
@@ -106,17 +107,14 @@ impl Shard {
         let command = match received {
             Received::Command(command) => command,
             other => {
-                let next = decide(other, &mut connection.scsi, task, draining);
+                let (scsi, order) = (&mut connection.scsi, &connection.order);
+                let next = decide(other, scsi, order, task, draining);
                 return self.proceed(slot, id, Some(receive), next);
             }
         };
-        if draining {
-            let next = decide(
-                Received::Command(command),
-                &mut connection.scsi,
-                task,
-                draining,
-            );
+        if draining || connection.order.concerns(&command) {
+            let (scsi, order) = (&mut connection.scsi, &connection.order);
+            let next = decide(Received::Command(command), scsi, order, task, draining);
             return self.proceed(slot, id, Some(receive), next);
         }
         let plan = connection.scsi.plan(&command);
@@ -126,35 +124,31 @@ impl Shard {
         task.started = Some(self.clock);
         connection.session.command_started();
         connection.tasks.push(id);
-        if command.attribute != TaskAttribute::Simple || connection.order.is_active() {
-            let attribute = command.attribute;
-            return self.enter(id, attribute, plan);
-        }
         self.follow(id, plan);
     }
 
-    /// A command has arrived, and this is what it needs.
-    fn admit(&mut self, slot: usize, id: TaskId, plan: Plan, attribute: TaskAttribute) {
+    /// A command has arrived.
+    fn admit(&mut self, slot: usize, id: TaskId, receive: Option<u32>) {
         let task = self.tasks.get(id);
+        task.receive_slot = receive;
         task.counted = true;
         task.started = Some(self.clock);
-        let Some(Some(connection)) = self.connections.get_mut(slot) else {
-            return;
-        };
-        connection.session.command_started();
-        connection.tasks.push(id);
-        if attribute != TaskAttribute::Simple || connection.order.is_active() {
-            return self.enter(id, attribute, plan);
+        if let Some(Some(connection)) = self.connections.get_mut(slot) {
+            connection.session.command_started();
+            connection.tasks.push(id);
         }
-        self.follow(id, plan);
     }
 
     /// Whatever a message leads to.
     pub(super) fn proceed(&mut self, slot: usize, id: TaskId, receive: Option<u32>, next: Next) {
         match next {
-            Next::Follow(plan, attribute) => {
-                self.tasks.get(id).receive_slot = receive;
-                self.admit(slot, id, plan, attribute);
+            Next::Follow(plan) => {
+                self.admit(slot, id, receive);
+                self.follow(id, plan);
+            }
+            Next::Enter(command) => {
+                self.admit(slot, id, receive);
+                self.enter(id, command);
             }
             Next::Refuse(ending) => {
                 self.tasks.get(id).receive_slot = receive;

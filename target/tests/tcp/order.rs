@@ -1,13 +1,15 @@
 //! Commands that wait for their turn.
 
+use std::collections::HashMap;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pagecast_backends::testing::Kind;
 use pagecast_initiator::iscsi::request::Direction;
+use pagecast_initiator::iscsi::response::Incoming;
 
-use crate::world::{Host, World, read};
+use crate::world::{BLOCK, Host, World, read, write};
 
 const ORDERED: u8 = 2;
 
@@ -55,4 +57,54 @@ fn no_turn_is_forgotten() {
     let shard = &mut world.daemon.shards[0];
     while shard.turn(Instant::now()) {}
     assert_eq!(take(&mut host), 1 + BEHIND);
+}
+
+/// What an ORDERED command changes counts for those behind it (SAM-5 8.6.3), although they came before it was done.
+#[test]
+fn commands_see_what_those_before_them_changed() {
+    let mut world = World::new("");
+    let mut host = world.host();
+    let first = stuck(&mut world, &mut host);
+    // The control mode page with SWP (SPC-4).
+    let mut list = vec![0; 16];
+    list[4..9].copy_from_slice(&[0x0a, 0x0a, 0x20, 0x10, 0x08]);
+    list[12..14].copy_from_slice(&[0xff, 0xff]);
+    let (cdb, direction) = ([0x15, 0x10, 0, 0, 16, 0], Direction::Out);
+    let select = host
+        .client()
+        .command([0; 8], ORDERED, &cdb, direction, 16, list);
+    host.send(&mut world, &select);
+    let write = host.start(&mut world, &write(5, &[0xee; BLOCK]));
+    let (cdb, direction) = ([0x1a, 0x08, 0x0a, 0, 64, 0], Direction::In);
+    let sense = host
+        .client()
+        .command([0; 8], 1, &cdb, direction, 64, Vec::new());
+    host.send(&mut world, &sense);
+    world.pass(Duration::from_millis(20));
+    world.store.release();
+    let (mut statuses, mut page) = (HashMap::new(), Vec::new());
+    while statuses.len() < 4 {
+        match host.next(&mut world).unwrap() {
+            Incoming::Response(response) => _ = statuses.insert(response.itt, response.status),
+            Incoming::DataIn {
+                itt, data, status, ..
+            } => {
+                if itt == sense.itt() {
+                    page = data;
+                }
+                if let Some(response) = status {
+                    statuses.insert(itt, response.status);
+                }
+            }
+            _ => {}
+        }
+    }
+    for itt in [first, select.itt(), sense.itt()] {
+        assert_eq!(statuses[&itt], 0);
+    }
+    // WP and SWP.
+    assert_eq!((page[2] & 0x80, page[8] & 0x08), (0x80, 0x08));
+    assert_eq!(statuses[&write], 2);
+    let found = host.execute(&mut world, &read(5, 1));
+    assert!(found.data == world.content[5 * BLOCK..][..BLOCK]);
 }

@@ -60,12 +60,13 @@ impl Shard {
             _ => {}
         }
         let received = channel.received(event, task);
-        let next = decide(received, &mut connection.scsi, task, draining);
+        let (scsi, order) = (&mut connection.scsi, &connection.order);
+        let next = decide(received, scsi, order, task, draining);
         if task.tcp.sequence.is_some() {
             stream.books.sequences += 1;
             stream.books.progress = Some(self.now);
         }
-        if let (Next::Follow(..), Some(1..)) = (&next, announced) {
+        if let (Next::Follow(_) | Next::Enter(_), Some(1..)) = (&next, announced) {
             stream.books.immediate = Some((id, frame.clone()));
         }
         self.proceed(slot, id, None, next);
