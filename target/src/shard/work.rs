@@ -2,7 +2,7 @@
 //! for something or is handed to transmission.
 
 use pagecast_backends::{BackendError, Done, Operation, Token};
-use pagecast_core::block::{BlockFault, BlockOp, Transfer};
+use pagecast_core::block::{BlockFault, Transfer};
 use pagecast_core::scsi::sense::codes;
 use pagecast_core::scsi::{Plan, Response};
 
@@ -400,6 +400,12 @@ impl Shard {
         {
             return self.spliced(id, length, done.result.is_ok());
         }
+        // A store that cannot tell where it has holes has none.
+        if let (Work::Extents { .. }, Err(BackendError::Unsupported)) =
+            (&self.tasks.get(id).work, &done.result)
+        {
+            return self.extents_found(id, &[]);
+        }
         if let Err(error) = done.result {
             tracing::warn!(device = %self.device_name(id), %error, "backing store error");
             let write = self.is_write(id);
@@ -504,13 +510,7 @@ impl Shard {
         if let Some(Some(connection)) = self.connections.get_mut(slot)
             && let Some((unit, op)) = &task.command
         {
-            let response = match (op, result) {
-                (BlockOp::Extents { .. }, Err(fault)) => {
-                    connection.scsi.extents(*unit, op, Err(fault))
-                }
-                _ => connection.scsi.complete(*unit, op, result),
-            };
-            task.ending = Ending::Scsi(response);
+            task.ending = Ending::Scsi(connection.scsi.complete(*unit, op, result));
         } else if result.is_err() {
             // Parameter data that could not be moved.
             task.ending = Ending::Scsi(Response::check_condition(codes::INTERNAL_FAILURE));
