@@ -5,7 +5,7 @@ use crate::block::{BlockOp, BlockRange, CopySegment, Transfer};
 use crate::scsi::cdb::Cdb;
 use crate::scsi::channel::Slot;
 use crate::scsi::plan::{BlockCommand, Context, ParameterList, PendingParameters, Plan, Planned};
-use crate::scsi::response::Response;
+use crate::scsi::response::{Response, Status};
 use crate::scsi::sense::{FieldPointer, Sense, SenseCode, SenseKey, codes};
 use crate::scsi::session::ScsiSession;
 use crate::scsi::unit::{LogicalUnit, Modes};
@@ -45,7 +45,9 @@ pub(crate) fn extended_copy_list(
     })?;
     if let Some(identifier) = list.identifier {
         let notes = session.copies();
-        notes.begin(unit.id(), identifier, &segments);
+        if !notes.begin(unit.id(), identifier, &segments) {
+            return Ok(Plan::Respond(Status::Busy.into()));
+        }
         if segments.is_empty() {
             notes.end(unit.id(), &segments, Ok(()));
         }

@@ -33,12 +33,21 @@ pub(super) struct Outcome {
 }
 
 impl CopyNotes {
-    /// A copy begins. An earlier one with its list identifier is forgotten: it cannot be told whether it was aborted.
-    pub(super) fn begin(&self, unit: UnitId, list_identifier: u8, segments: &[CopySegment]) {
+    /// A copy begins, unless as many as there may be are under way. An earlier one with its list identifier is forgotten.
+    #[must_use]
+    pub(super) fn begin(
+        &self,
+        unit: UnitId,
+        list_identifier: u8,
+        segments: &[CopySegment],
+    ) -> bool {
         let mut notes = self.lock();
         notes.retain(|note| !note.is(unit, list_identifier));
         if notes.len() >= LIMITS.concurrent.into() {
-            notes.pop_front();
+            let Some(ended) = notes.iter().position(|note| note.outcome.is_some()) else {
+                return false;
+            };
+            notes.remove(ended);
         }
         notes.push_back(Note {
             unit,
@@ -47,12 +56,14 @@ impl CopyNotes {
             outcome: None,
             status_held: true,
         });
+        true
     }
 
     /// The copy ended before its first segment was touched.
     pub(super) fn fail(&self, unit: UnitId, list_identifier: u8, sense: Sense) {
-        self.begin(unit, list_identifier, &[]);
-        self.end(unit, &[], Err(sense));
+        if self.begin(unit, list_identifier, &[]) {
+            self.end(unit, &[], Err(sense));
+        }
     }
 
     /// A copy has ended. It is known by what it copied; of several that copy the same, it does not matter which one it was.
@@ -129,7 +140,7 @@ mod tests {
     fn an_outcome_is_told_once() {
         let notes = CopyNotes::default();
         assert_eq!(notes.take_status(UNIT, 1), None);
-        notes.begin(UNIT, 1, &[segment(512), segment(1024)]);
+        assert!(notes.begin(UNIT, 1, &[segment(512), segment(1024)]));
         let going = notes.take_status(UNIT, 1).expect("known");
         assert_eq!((going.result, going.segments), (None, 0));
         notes.end(UNIT, &[segment(512), segment(1024)], Ok(()));
@@ -151,7 +162,7 @@ mod tests {
     fn a_failure_has_details() {
         let notes = CopyNotes::default();
         let sense = Sense::from(codes::COPY_DEVICE_FAILURE);
-        notes.begin(UNIT, 1, &[segment(512)]);
+        assert!(notes.begin(UNIT, 1, &[segment(512)]));
         assert_eq!(notes.take_failure(UNIT, 1), None);
         notes.end(UNIT, &[segment(512)], Err(sense));
         let failed = notes.take_status(UNIT, 1).expect("known");
@@ -164,8 +175,8 @@ mod tests {
     #[test]
     fn copies_at_the_same_time_are_kept_apart() {
         let notes = CopyNotes::default();
-        notes.begin(UNIT, 1, &[segment(512)]);
-        notes.begin(UNIT, 2, &[segment(1024)]);
+        assert!(notes.begin(UNIT, 1, &[segment(512)]));
+        assert!(notes.begin(UNIT, 2, &[segment(1024)]));
         notes.end(UNIT, &[segment(1024)], Ok(()));
         assert_eq!(notes.take_status(UNIT, 1).expect("known").result, None);
         assert_eq!(
@@ -177,13 +188,29 @@ mod tests {
     #[test]
     fn the_oldest_notes_make_room() {
         let notes = CopyNotes::default();
-        for list in 0..=LIMITS.concurrent {
-            notes.begin(UNIT, list, &[]);
+        assert!(notes.begin(UNIT, 0, &[segment(512)]));
+        for list in 1..=LIMITS.concurrent {
+            assert!(notes.begin(UNIT, list, &[]));
+            notes.end(UNIT, &[], Ok(()));
         }
-        assert_eq!(notes.take_status(UNIT, 0), None);
-        assert!(notes.take_status(UNIT, 1).is_some());
-        // A list identifier that is used again does not.
-        notes.begin(UNIT, 2, &[]);
-        assert!(notes.take_status(UNIT, 1).is_some());
+        // But those that are under way stay.
+        assert!(notes.take_status(UNIT, 0).is_some());
+        assert_eq!(notes.take_status(UNIT, 1), None);
+        assert!(notes.take_status(UNIT, 2).is_some());
+        // A list identifier that is used again needs no room.
+        assert!(notes.begin(UNIT, 4, &[]));
+        assert!(notes.take_status(UNIT, 3).is_some());
+    }
+
+    #[test]
+    fn no_more_are_under_way_than_there_may_be() {
+        let notes = CopyNotes::default();
+        for list in 0..LIMITS.concurrent {
+            assert!(notes.begin(UNIT, list, &[segment(512)]));
+        }
+        assert!(!notes.begin(UNIT, 99, &[segment(512)]));
+        assert_eq!(notes.take_status(UNIT, 99), None);
+        notes.end(UNIT, &[segment(512)], Ok(()));
+        assert!(notes.begin(UNIT, 99, &[segment(512)]));
     }
 }

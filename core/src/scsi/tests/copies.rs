@@ -528,6 +528,22 @@ fn outcomes_are_between_a_nexus_and_a_copy_manager() {
 }
 
 #[test]
+fn more_copies_than_are_told_have_to_wait() {
+    let mut disks = disks();
+    let list = |identifier| list_of(identifier, 0, &targets(), &[segment(0, [0, 1], 8, [0, 0])]);
+    // MAXIMUM CONCURRENT COPIES.
+    let most = results(&mut disks.channel, 0x03, 0).data[36];
+    let first = block(copy(&mut disks.channel, &list(0)));
+    for identifier in 1..most {
+        block(copy(&mut disks.channel, &list(identifier)));
+    }
+    let refused = respond(copy(&mut disks.channel, &list(most)));
+    assert_eq!(refused.status, Status::Busy);
+    disks.channel.complete(first.unit, &first.op, Ok(()));
+    block(copy(&mut disks.channel, &list(most)));
+}
+
+#[test]
 fn operating_parameters() {
     let mut disks = disks();
     let parameters = results(&mut disks.channel, 0x03, 0).data;
