@@ -49,8 +49,8 @@ failed=0
 for file in "${files[@]}"; do
     for backing in $(backings_of "${file%%/*}"); do
         name=${file%.sh}/$backing began=$SECONDS status=0
-        BACKING=$backing TARGET=$TARGET timeout -k 20 300 bash "$file" || status=$?
-        [ "$status" -lt 124 ] || echo "not ok - $name: it ends within 300 s (status $status)"
+        BACKING=$backing TARGET=$TARGET timeout -k 20 600 bash "$file" || status=$?
+        [ "$status" -lt 124 ] || echo "not ok - $name: it ends within 600 s (status $status)"
         [ "$status" = 0 ] || failed=1
         echo "# $name: $((SECONDS - began)) s"
     done
