@@ -363,6 +363,11 @@ fn equal_seeds_give_equal_histories() {
             let setup = Setup::new(seed);
             let mut world = if windows { setup } else { setup.staged() }.build();
             let channels = [world.log_in(0), world.log_in(1)];
+            // One at a time, until every window is there: threads fill them, and commands of one turn may find them or not.
+            for lba in (0..1152).step_by(128).chain((0..1152).step_by(128)) {
+                world.read(0, channels[0], lba, 128);
+                world.settle();
+            }
             let mut waiting = Vec::new();
             for turn in 0..60 {
                 let host = world.random.index(2);

@@ -185,7 +185,8 @@ fn model(
     if physical.is_power_of_two() {
         model.physical_exponent = physical.trailing_zeros() as u8;
     }
-    if properties.can_discard && !model.read_only {
+    // Also where nobody may write: then UNMAP is there, and write protected like every other change.
+    if properties.can_discard {
         model.provisioning = Some(Provisioning {
             zeroes: properties.discard_zeroes,
             granularity_blocks: properties.discard_granularity / block_size,

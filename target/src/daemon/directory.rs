@@ -6,11 +6,10 @@ use std::sync::Arc;
 use pagecast_core::access::first_group;
 
 use super::Shared;
-use super::iscsi_logins::PORTAL_GROUP;
 use super::listeners::Portal;
 use super::targets::{Group, Target};
 use crate::config::Endpoint;
-use crate::iscsi::directory::{Credentials, Directory, Lookup, TargetRecord};
+use crate::iscsi::directory::{Credentials, Directory, Lookup, PORTAL_GROUP, TargetRecord};
 
 /// The directory of one connection.
 #[derive(Debug)]

@@ -17,6 +17,7 @@ use super::targets::relative_port;
 use super::{Control, IscsiNexus, Nexus, SEND_SIZE};
 use crate::config::Transport;
 use crate::iscsi::connection::Timers;
+use crate::iscsi::directory::PORTAL_GROUP;
 use crate::iscsi::login::{LoginStatus, LoginSummary};
 use crate::iscsi::parameters::{Datamover, Limits};
 use crate::iser;
@@ -41,9 +42,6 @@ pub(super) const ISER_MESSAGE: usize = iser::message::MESSAGE_HEADERS + ISER_SEG
 
 /// Receives beyond the command window: for immediate PDUs, and for logins.
 pub(super) const SPARE_RECEIVES: u32 = 8;
-
-/// The portal group that every portal of a target is in.
-pub(super) const PORTAL_GROUP: u16 = 1;
 
 impl Control {
     /// Accepts a connection request of an iSER initiator (RFC 7145 section 5.1). Logging in comes after that.
