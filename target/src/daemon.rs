@@ -35,7 +35,7 @@ use pagecast_rdma::fabric::{
 use pagecast_rdma::windows::{self, WindowError, WindowService, default_budget, read_limits};
 use thiserror::Error;
 
-use crate::config::{ChapConfig, Config, DeviceConfig, IoEngine, Settings};
+use crate::config::{ChapConfig, Config, DeviceConfig, IoEngine, Settings, Transport};
 use crate::device::{Device, MAX_ADAPTERS};
 use crate::identity::MachineId;
 use crate::session::{Session, SessionId};
@@ -228,7 +228,7 @@ struct Entry {
     completions: u32,
     /// The targets that can be reached where it came in; for protocols that log in later.
     targets: Arc<[usize]>,
-    transport: &'static str,
+    transport: Transport,
     peer: String,
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use pagecast_core::scsi::ScsiSession;
 
+use crate::config::Transport;
 use crate::device::Device;
 
 /// Names a session for as long as the process lives.
@@ -22,8 +23,8 @@ pub struct Session {
     pub target: String,
     /// The access group that let it in.
     pub group: String,
-    /// The transport's name.
-    pub transport: &'static str,
+    /// What it came in over.
+    pub transport: Transport,
     /// Where the first connection came from.
     pub peer: String,
     /// Logical units and unit attentions.

@@ -3,8 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use pagecast_core::access::first_group;
-
 use super::Shared;
 use super::listeners::Portal;
 use super::targets::{Group, Target};
@@ -20,7 +18,7 @@ pub(super) struct PortalDirectory {
     /// Our address, as the initiator dialled it.
     pub(super) local: Option<SocketAddr>,
     /// The initiator's address.
-    pub(super) peer: Option<String>,
+    pub(super) peer: String,
 }
 
 impl Directory for PortalDirectory {
@@ -58,13 +56,7 @@ impl PortalDirectory {
     }
 
     fn group<'a>(&self, target: &'a Target, initiator: &str) -> Option<&'a Group> {
-        let mut names = vec![initiator.to_owned()];
-        names.extend(self.peer.clone());
-        let groups = target
-            .groups
-            .iter()
-            .map(|group| (group, &group.patterns[..]));
-        first_group(groups, &names)
+        target.group_of_iscsi(initiator, &self.peer)
     }
 
     /// Where the target can be reached by the transport that asks. A wildcard address is the one that the initiator used.

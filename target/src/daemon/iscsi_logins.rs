@@ -6,7 +6,6 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use pagecast_core::access::first_group;
 use pagecast_core::scsi::{PortName, ScsiSession, TargetPort};
 use pagecast_rdma::fabric::ConnectRequest;
 
@@ -33,9 +32,6 @@ const MAX_STRANGERS: usize = 128;
 /// The same from one address, so that nobody takes all the room.
 const MAX_STRANGERS_OF_ONE: usize = 32;
 
-/// Most commands in flight that an initiator is granted: some post no more receives than that.
-const MAX_COMMANDS: u32 = 128;
-
 /// Bytes of a data segment that an iSER initiator may send, and of its message with a few additional headers.
 const ISER_SEGMENT: usize = 8192;
 pub(super) const ISER_MESSAGE: usize = iser::message::MESSAGE_HEADERS + ISER_SEGMENT + 48;
@@ -61,9 +57,9 @@ impl Control {
         let port = self.port_for(&request.adapter)?;
         let limits = self.iscsi_limits(Datamover::Iser);
         let local = request.local.ip().map(|ip| SocketAddr::new(ip, 0));
-        let channel = self.channel(Datamover::Iser, limits, portal, local, &request.peer.ip());
+        let channel = self.channel(Datamover::Iser, limits, portal, local, &peer);
         let newcomer = Newcomer {
-            session: self.stranger(portal.transport.as_str(), peer),
+            session: self.stranger(portal.transport, peer),
             protocol: Protocol::Iscsi(Box::new(channel.with_invalidation(invalidates))),
             port,
             commands: limits.commands,
@@ -90,12 +86,14 @@ impl Control {
         portal: &Portal,
     ) -> Result<(), io::Error> {
         let full = |error: AdmitError| io::Error::other(error.to_string());
-        self.check_room(&peer.ip().to_string()).map_err(full)?;
+        let peer = peer.ip().to_string();
+        self.check_room(&peer).map_err(full)?;
         listeners::prepare(&socket)?;
         let local = socket.local_addr().ok();
         let limits = self.iscsi_limits(Datamover::Tcp);
-        let channel = self.channel(Datamover::Tcp, limits, portal, local, &Some(peer.ip()));
-        let session = self.stranger(portal.transport.as_str(), peer.ip().to_string());
+        let channel = self.channel(Datamover::Tcp, limits, portal, local, &peer);
+        tracing::debug!(%peer, "connected");
+        let session = self.stranger(portal.transport, peer);
         let none = || full(AdmitError::Full("no I/O thread takes it"));
         let port = self.local_port.ok_or_else(none)?;
         let shard = self.least_busy(port, 0).ok_or_else(none)?;
@@ -117,7 +115,6 @@ impl Control {
             established: true,
             ..Connection::new(key, port, session, protocol, buffers, caches)
         };
-        tracing::debug!(%peer, "connected");
         let targets = portal.targets.clone();
         self.enter(Box::new(connection), None, None, 0, targets);
         Ok(())
@@ -156,12 +153,7 @@ impl Control {
         let target = candidates
             .find(|target| target.identity.iqn.eq_ignore_ascii_case(wanted))
             .ok_or(LoginStatus::NOT_FOUND)?;
-        let names = [summary.initiator.clone(), peer.clone()];
-        let groups = target
-            .groups
-            .iter()
-            .map(|group| (group, &group.patterns[..]));
-        let Some(group) = first_group(groups, &names) else {
+        let Some(group) = target.group_of_iscsi(&summary.initiator, &peer) else {
             refused(
                 "no access group admits it; add its name to \"initiators\" of a group of this target",
             );
@@ -233,9 +225,9 @@ impl Control {
     }
 
     /// The session of a connection that has not logged in: it has no logical unit.
-    fn stranger(&mut self, transport: &'static str, peer: String) -> Arc<Session> {
+    fn stranger(&mut self, transport: Transport, peer: String) -> Arc<Session> {
         let port = TargetPort {
-            relative_identifier: relative_port(Transport::Iser),
+            relative_identifier: relative_port(transport),
             group: 1,
             name: PortName::Iscsi {
                 target: String::new(),
@@ -253,13 +245,13 @@ impl Control {
         limits: Limits,
         portal: &Portal,
         local: Option<SocketAddr>,
-        peer: &Option<std::net::IpAddr>,
+        peer: &str,
     ) -> Channel {
         let directory = PortalDirectory {
             shared: Arc::clone(&self.shared),
             portal: portal.clone(),
             local,
-            peer: peer.map(|peer| peer.to_string()),
+            peer: peer.to_owned(),
         };
         let settings = &self.shared.settings;
         let timers = Timers {
@@ -279,7 +271,7 @@ impl Control {
     fn iscsi_limits(&self, datamover: Datamover) -> Limits {
         let settings = &self.shared.settings;
         Limits {
-            commands: settings.queue_depth.min(MAX_COMMANDS),
+            commands: settings.iscsi_queue_depth(),
             receive_data_segment: match datamover {
                 Datamover::Iser => ISER_SEGMENT as u32,
                 Datamover::Tcp => 256 << 10,

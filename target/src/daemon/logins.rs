@@ -173,7 +173,7 @@ impl Control {
         self.sessions.insert(nexus, Arc::clone(session));
         self.shared.logins.fetch_add(1, Relaxed);
         tracing::info!(initiator = %session.initiator, target = %session.target, group = %session.group,
-            peer = %session.peer, transport = session.transport, "login");
+            peer = %session.peer, transport = %session.transport, "login");
     }
 
     /// Answers a login once the connections that it replaces are gone. The initiator must not hear of its login before: a write of
@@ -242,16 +242,12 @@ impl Control {
         target: &Target,
         group: &Group,
         name: PortName,
-        transport: &'static str,
+        transport: Transport,
         initiator: String,
         peer: String,
     ) -> Arc<Session> {
-        let transport_of = match &name {
-            PortName::Srp(_) => Transport::Srp,
-            PortName::Iscsi { .. } => Transport::Iser,
-        };
         let port = TargetPort {
-            relative_identifier: relative_port(transport_of),
+            relative_identifier: relative_port(transport),
             group: 1,
             name,
         };
@@ -262,7 +258,7 @@ impl Control {
     pub(super) fn session(
         &mut self,
         scsi: Arc<ScsiSession>,
-        transport: &'static str,
+        transport: Transport,
         initiator: String,
         peer: String,
         target: &str,

@@ -347,7 +347,7 @@ fn session_report(session: &Arc<Session>) -> SessionReport {
         initiator: session.initiator.clone(),
         target: session.target.clone(),
         group: session.group.clone(),
-        transport: session.transport.to_owned(),
+        transport: session.transport.to_string(),
         peer: session.peer.clone(),
         connections: session.connections.load(Relaxed),
         in_flight: session.in_flight.load(Relaxed),

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use pagecast_core::access::first_group;
 use pagecast_core::scsi::PortName;
 use pagecast_rdma::fabric::{ConnectRequest, PeerAddress};
 
@@ -10,6 +9,7 @@ use super::listeners::Portal;
 use super::logins::{AdmitError, Answer, Newcomer};
 use super::targets::Target;
 use super::{Control, Nexus};
+use crate::config::Transport;
 use crate::shard::messages::{CloseReason, ConnectionKey};
 use crate::shard::protocol::Protocol;
 use crate::shard::srp::Channel;
@@ -90,11 +90,7 @@ impl Control {
         login: &Login,
         names: &[String],
     ) -> Result<(), AdmitError> {
-        let groups = target
-            .groups
-            .iter()
-            .map(|group| (group, &group.patterns[..]));
-        let group = first_group(groups, names).ok_or(AdmitError::NoGroup)?;
+        let group = target.group_of(names).ok_or(AdmitError::NoGroup)?;
         let port = self.port_for(&request.adapter)?;
         let nexus = NexusId {
             initiator: login.initiator_port,
@@ -123,8 +119,9 @@ impl Control {
         let name = PortName::Srp(login.target_port.0);
         let initiator = names.first().cloned().unwrap_or_default();
         let peer = request.peer.to_string();
-        let session = existing
-            .unwrap_or_else(|| self.new_session(target, group, name, "srp", initiator, peer));
+        let session = existing.unwrap_or_else(|| {
+            self.new_session(target, group, name, Transport::Srp, initiator, peer)
+        });
         let credits = Credits::new(self.shared.settings.queue_depth, 0);
         let (initial, receives) = (credits.initial(), credits.receives());
         let newcomer = Newcomer {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pagecast_core::access::Pattern;
+use pagecast_core::access::{Pattern, first_group};
 use pagecast_core::scsi::LogicalUnit;
 
 use crate::config::{Config, TargetConfig, Transport};
@@ -42,6 +42,17 @@ impl Target {
     /// The SRP target port identifier.
     pub fn port_id(&self) -> PortId {
         PortId(self.identity.srp.port_id())
+    }
+
+    /// The first group that admits an initiator with these names.
+    pub fn group_of(&self, names: &[String]) -> Option<&Group> {
+        let groups = self.groups.iter();
+        first_group(groups.map(|group| (group, &group.patterns[..])), names)
+    }
+
+    /// The same for an iSCSI initiator: it is known by its name and by its address.
+    pub fn group_of_iscsi(&self, initiator: &str, peer: &str) -> Option<&Group> {
+        self.group_of(&[initiator.to_owned(), peer.to_owned()])
     }
 }
 

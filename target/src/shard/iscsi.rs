@@ -102,10 +102,7 @@ impl Channel {
     pub(super) fn received<'a>(&mut self, event: Event<'a>, task: &mut Task) -> Received<'a> {
         match event {
             Event::Command(command) => {
-                task.tag = u64::from(command.itt);
-                let expected = u64::from(command.expected_data_transfer_length);
-                task.offered_out = if command.writes { expected } else { 0 };
-                task.offered_in = if command.reads { expected } else { 0 };
+                note_command(&command, task);
                 Received::Command(Command {
                     lun: command.lun,
                     cdb: command.cdb,
@@ -123,10 +120,7 @@ impl Channel {
         match event {
             Event::Command(_) | Event::Consumed | Event::Logout => Received::Consumed,
             Event::Refused(command, refusal) => {
-                task.tag = u64::from(command.itt);
-                let expected = u64::from(command.expected_data_transfer_length);
-                task.offered_out = if command.writes { expected } else { 0 };
-                task.offered_in = if command.reads { expected } else { 0 };
+                note_command(&command, task);
                 Received::Refused(refused(refusal))
             }
             // There are none without an agreement on unsolicited data, and none is made where nobody expects them.
@@ -271,6 +265,15 @@ impl Channel {
             }
         }
     }
+}
+
+/// Notes a command's name, and how much data its initiator would move.
+#[inline]
+fn note_command(command: &pdu::ScsiCommand<'_>, task: &mut Task) {
+    task.tag = u64::from(command.itt);
+    let expected = u64::from(command.expected_data_transfer_length);
+    task.offered_out = if command.writes { expected } else { 0 };
+    task.offered_in = if command.reads { expected } else { 0 };
 }
 
 /// Notes where a command's data is to come from or to go; `false` if the initiator offers no memory for it.

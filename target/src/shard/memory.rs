@@ -124,16 +124,8 @@ impl Shard {
     /// of the initiator's memory begin there already (RFC 7145 section 7.3.1).
     pub(super) fn place_unsolicited(&mut self, id: TaskId, bytes: u64) {
         let data = std::mem::take(&mut self.tasks.get(id).unsolicited);
-        let mut rest = &data[..data.len().min(bytes as usize)];
-        let placed = rest.len() as u64;
-        let mut slices = self.staged_slices(id, placed, 0);
-        for slice in slices.drain(..) {
-            let (now, later) = rest.split_at(slice.len().min(rest.len()));
-            // Staging memory is ours and writable.
-            let _ = slice.write(0, now);
-            rest = later;
-        }
-        self.spare_buffers.push(slices);
+        let placed = data.len().min(bytes as usize) as u64;
+        self.copy_to_staged(id, &data[..placed as usize]);
         let task = self.tasks.get(id);
         task.unsolicited = data;
         task.cursor.left = bytes - placed;
@@ -146,20 +138,25 @@ impl Shard {
             return;
         };
         let bytes = data.len() as u64;
-        let mut rest = &data[..];
-        let mut slices = self.staged_slices(id, bytes, 0);
-        for slice in slices.drain(..) {
-            let (now, later) = rest.split_at(slice.len().min(rest.len()));
-            // Staging memory is ours and writable.
-            let _ = slice.write(0, now);
-            rest = later;
-        }
-        self.spare_buffers.push(slices);
+        self.copy_to_staged(id, &data);
         self.list_local(id, bytes);
         self.tasks.get(id).cursor = Cursor {
             left: bytes,
             ..Cursor::default()
         };
+    }
+
+    /// Copies to the start of the task's staged memory.
+    fn copy_to_staged(&mut self, id: TaskId, data: &[u8]) {
+        let mut rest = data;
+        let slices = self.staged_slices(id, data.len() as u64, 0);
+        for slice in &slices {
+            let (now, later) = rest.split_at(slice.len().min(rest.len()));
+            // Staging memory is ours and writable.
+            let _ = slice.write(0, now);
+            rest = later;
+        }
+        self.recycle(slices);
     }
 
     /// Gives staging memory back, to whoever waits for it.
