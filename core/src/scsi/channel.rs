@@ -137,6 +137,23 @@ impl ScsiChannel {
         }
     }
 
+    /// The logical unit with a number. Namespaces are counted from one: namespace n is number n - 1.
+    #[inline]
+    pub fn unit_numbered(&mut self, number: u32) -> Option<UnitIndex> {
+        if self.generation != self.session.generation() {
+            self.refresh();
+        }
+        find(&self.slots, number).map(|slot| slot.unit)
+    }
+
+    /// All logical units with their numbers, in ascending order.
+    pub fn units(&mut self) -> impl Iterator<Item = (u32, UnitIndex)> {
+        if self.generation != self.session.generation() {
+            self.refresh();
+        }
+        self.slots.iter().map(|slot| (slot.number, slot.unit))
+    }
+
     /// Resets every logical unit of the session, and names them (TARGET RESET; SAM-5 7).
     pub fn reset_all(&mut self) -> Vec<UnitId> {
         self.session.reset_all(ResetKind::TargetWarm)
