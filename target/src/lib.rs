@@ -15,6 +15,7 @@ pub mod device;
 pub mod identity;
 pub mod iscsi;
 pub mod iser;
+pub mod nvme;
 pub mod session;
 pub mod shard;
 pub mod srp;

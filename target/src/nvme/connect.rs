@@ -1,0 +1,120 @@
+//! The Connect command (NVMe base 2.0 section 6.3).
+
+use std::time::Duration;
+
+use pagecast_core::nvme::{Completion, Host, MAX_NQN, SQE_SIZE, Status};
+
+/// Opcode of fabrics commands.
+pub const FABRICS: u8 = 0x7f;
+
+/// Fabrics command types (NVMe base 2.0 figure 389).
+pub mod fctype {
+    /// Property Set
+    pub const PROPERTY_SET: u8 = 0x00;
+    /// Connect
+    pub const CONNECT: u8 = 0x01;
+    /// Property Get
+    pub const PROPERTY_GET: u8 = 0x04;
+    /// Authentication Send
+    pub const AUTH_SEND: u8 = 0x05;
+    /// Authentication Receive
+    pub const AUTH_RECEIVE: u8 = 0x06;
+    /// Disconnect
+    pub const DISCONNECT: u8 = 0x08;
+}
+
+/// Bytes of Connect data.
+pub const DATA_LENGTH: u32 = 1024;
+
+/// Any controller: the one that a host asks for where controllers are made for those who ask (dynamic controller model).
+pub const ANY_CONTROLLER: u16 = 0xffff;
+
+/// The command's own fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectCommand {
+    /// Queue identifier.
+    pub queue: u16,
+    /// Entries in the submission queue, counted from one.
+    pub entries: u32,
+    /// The host does without submission queue flow control.
+    pub no_flow_control: bool,
+    /// Keep-alive time; zero for none.
+    pub keep_alive: Duration,
+}
+
+impl ConnectCommand {
+    /// Reads the entry.
+    pub fn parse(entry: &[u8; SQE_SIZE]) -> Result<Self, Completion> {
+        let word = |at: usize| u16::from_le_bytes([entry[at], entry[at + 1]]);
+        if word(40) != 0 {
+            return Err(Status::CONNECT_FORMAT.into());
+        }
+        let size = word(44);
+        if size == 0 {
+            return Err(invalid_in_command(44));
+        }
+        let keep_alive = u32::from_le_bytes([entry[48], entry[49], entry[50], entry[51]]);
+        Ok(Self {
+            queue: word(42),
+            entries: u32::from(size) + 1,
+            no_flow_control: entry[46] & 1 << 2 != 0,
+            keep_alive: Duration::from_millis(u64::from(keep_alive)),
+        })
+    }
+}
+
+/// What comes with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectData {
+    /// Who connects.
+    pub host: Host,
+    /// Controller identifier, or [`ANY_CONTROLLER`].
+    pub controller: u16,
+    /// The subsystem that it wants.
+    pub subsystem: String,
+}
+
+impl ConnectData {
+    /// Reads the data.
+    pub fn parse(data: &[u8]) -> Result<Self, Completion> {
+        let data: &[u8; DATA_LENGTH as usize] = data
+            .first_chunk()
+            .ok_or(Completion::from(Status::DATA_SGL_LENGTH_INVALID))?;
+        let mut id = [0; 16];
+        id.copy_from_slice(&data[..16]);
+        Ok(Self {
+            controller: u16::from_le_bytes([data[16], data[17]]),
+            subsystem: qualified_name(&data[256..512]).ok_or(invalid_in_data(256))?,
+            host: Host {
+                nqn: qualified_name(&data[512..768]).ok_or(invalid_in_data(512))?,
+                id,
+            },
+        })
+    }
+}
+
+/// A name that ends in a NUL and has nothing in it that a log should not have.
+fn qualified_name(field: &[u8]) -> Option<String> {
+    let end = field.iter().position(|&byte| byte == 0)?;
+    if end == 0 || end > MAX_NQN {
+        return None;
+    }
+    let name = std::str::from_utf8(&field[..end]).ok()?;
+    (!name.chars().any(char::is_control)).then(|| name.to_owned())
+}
+
+/// CONNECT INVALID PARAMETERS at a byte of the submission queue entry.
+pub fn invalid_in_command(offset: u16) -> Completion {
+    Completion {
+        result: u64::from(offset),
+        status: Status::CONNECT_INVALID_PARAMETERS,
+    }
+}
+
+/// CONNECT INVALID PARAMETERS at a byte of the data.
+pub fn invalid_in_data(offset: u16) -> Completion {
+    Completion {
+        result: u64::from(offset) | 1 << 16,
+        status: Status::CONNECT_INVALID_PARAMETERS,
+    }
+}
