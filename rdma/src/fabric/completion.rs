@@ -38,6 +38,8 @@ pub struct Completion {
     pub byte_len: u32,
     /// The queue pair's number.
     pub queue_pair: u32,
+    /// The key of ours that the peer's SEND has invalidated, for receives.
+    pub invalidated: Option<u32>,
 }
 
 impl Default for Completion {
@@ -47,6 +49,7 @@ impl Default for Completion {
             status: CompletionStatus::SUCCESS,
             byte_len: 0,
             queue_pair: 0,
+            invalidated: None,
         }
     }
 }

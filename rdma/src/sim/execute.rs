@@ -177,7 +177,7 @@ impl State {
                 core.retire_send(&mut queues, CompletionStatus::FLUSHED)
             } else {
                 flushed_receives += 1;
-                core.retire_receive(&mut queues, CompletionStatus::FLUSHED, 0)
+                core.retire_receive(&mut queues, CompletionStatus::FLUSHED, 0, None)
             };
             overrun |= result.is_err();
         }
@@ -227,7 +227,7 @@ impl State {
             let length = u32::try_from(length).unwrap_or(u32::MAX);
             exchange
                 .peer_core
-                .retire_receive(&mut queues, CompletionStatus::SUCCESS, length)
+                .retire_receive(&mut queues, CompletionStatus::SUCCESS, length, invalidate)
                 .is_err()
         };
         self.overran(&exchange.peer_core, overrun);
@@ -334,7 +334,7 @@ impl State {
                     let mut queues = exchange.peer_core.lock();
                     exchange
                         .peer_core
-                        .retire_receive(&mut queues, status, 0)
+                        .retire_receive(&mut queues, status, 0, None)
                         .is_err()
                 };
                 self.overran(&exchange.peer_core, overrun);

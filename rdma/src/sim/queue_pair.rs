@@ -162,6 +162,7 @@ impl Core {
                 status,
                 byte_len: 0,
                 queue_pair: self.number,
+                invalidated: None,
             },
             frees: queues.send_retired,
             freed: Arc::clone(&self.freed_sends),
@@ -182,6 +183,7 @@ impl Core {
         queues: &mut Queues,
         status: CompletionStatus,
         byte_len: u32,
+        invalidated: Option<u32>,
     ) -> Result<(), Overrun> {
         let slot = *queues.receive(queues.receive_retired);
         queues.receive_retired += 1;
@@ -191,6 +193,7 @@ impl Core {
                 status,
                 byte_len,
                 queue_pair: self.number,
+                invalidated,
             },
             frees: queues.receive_retired,
             freed: Arc::clone(&self.freed_receives),

@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rdma_sys::{
-    ibv_comp_channel, ibv_cq, ibv_wc, ibv_wc_opcode, ibv_wc_status, pc_ack_cq_events, pc_cq_cqe,
-    pc_create_comp_channel, pc_create_cq, pc_destroy_comp_channel, pc_destroy_cq, pc_get_cq_event,
-    pc_poll_cq, pc_req_notify_cq,
+    ibv_comp_channel, ibv_cq, ibv_wc, ibv_wc_flags, ibv_wc_opcode, ibv_wc_status, pc_ack_cq_events,
+    pc_cq_cqe, pc_create_comp_channel, pc_create_cq, pc_destroy_comp_channel, pc_destroy_cq,
+    pc_get_cq_event, pc_poll_cq, pc_req_notify_cq,
 };
 
 use super::call;
@@ -279,23 +279,27 @@ unsafe impl Sync for Queue {}
 unsafe fn completion(entry: *const ibv_wc) -> Completion {
     // SAFETY: these fields are always filled in.
     let (id, status, queue_pair) = unsafe { ((*entry).wr_id, (*entry).status, (*entry).qp_num) };
-    let byte_len = if status == ibv_wc_status::IBV_WC_SUCCESS {
-        // SAFETY: the opcode is filled in on success, and the length where the opcode says that it is a receive.
+    let (byte_len, invalidated) = if status == ibv_wc_status::IBV_WC_SUCCESS {
+        // SAFETY: the opcode is filled in on success, length and flags where the opcode says that it is a receive, and the
+        // key where the flags say that it is one.
         unsafe {
             if (*entry).opcode.0 & ibv_wc_opcode::IBV_WC_RECV.0 != 0 {
-                (*entry).byte_len
+                let with_key = (*entry).wc_flags & ibv_wc_flags::IBV_WC_WITH_INV.0 != 0;
+                let key = with_key.then(|| (*entry).__bindgen_anon_1.invalidated_rkey);
+                ((*entry).byte_len, key)
             } else {
-                0
+                (0, None)
             }
         }
     } else {
-        0
+        (0, None)
     };
     Completion {
         id: WorkId(id),
         status: CompletionStatus(status.0),
         byte_len,
         queue_pair,
+        invalidated,
     }
 }
 
@@ -322,6 +326,7 @@ mod tests {
             status: CompletionStatus::SUCCESS,
             byte_len: 64,
             queue_pair: 17,
+            invalidated: None,
         };
         assert_eq!(of(entry), expected);
         let imm = ibv_wc {
@@ -329,6 +334,20 @@ mod tests {
             ..entry
         };
         assert_eq!(of(imm), expected);
+    }
+
+    #[test]
+    fn receives_tell_which_key_is_gone() {
+        let mut entry = ibv_wc {
+            opcode: ibv_wc_opcode::IBV_WC_RECV,
+            wc_flags: ibv_wc_flags::IBV_WC_WITH_INV.0,
+            ..ibv_wc::default()
+        };
+        entry.__bindgen_anon_1.invalidated_rkey = 0x0102;
+        assert_eq!(of(entry).invalidated, Some(0x0102));
+        // The same word is immediate data then.
+        entry.wc_flags = ibv_wc_flags::IBV_WC_WITH_IMM.0;
+        assert_eq!(of(entry).invalidated, None);
     }
 
     #[test]

@@ -300,5 +300,7 @@ fn send_with_invalidate_takes_the_key_away() {
     pair.net.run_until_idle();
     let refused = CompletionStatus::REMOTE_ACCESS;
     assert_eq!(pair.b.results(), [(1, OK), (2, OK), (3, OK), (4, refused)]);
-    assert_eq!(pair.a.results()[0], (0, OK));
+    let received = pair.a.poll()[0];
+    assert_eq!((received.id.0, received.status), (0, OK));
+    assert_eq!(received.invalidated, Some(key));
 }
