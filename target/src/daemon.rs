@@ -11,6 +11,7 @@ pub mod adapters;
 pub mod buffers;
 pub mod devices;
 pub mod management;
+mod nvme_logins;
 pub mod targets;
 
 mod addresses;
@@ -430,6 +431,13 @@ impl Control {
                 }
             }
             ControlMessage::Login { key, summary } => self.iscsi_login(key, &summary),
+            ControlMessage::Connect { key, connect } => self.nvme_connect(key, &connect),
+            ControlMessage::Authenticate {
+                key,
+                exchange,
+                message,
+            } => self.authenticate(key, exchange, &message),
+            ControlMessage::ControllerReset { key } => self.controller_reset(key),
             ControlMessage::Buffers { port, buffers } => {
                 self.buffers_delivered(port, buffers);
             }

@@ -23,6 +23,7 @@ pub mod iscsi;
 pub mod locks;
 pub mod manage;
 pub mod messages;
+pub mod nvme;
 pub mod order;
 pub mod pipes;
 pub mod port;
@@ -36,6 +37,7 @@ mod abort;
 mod clear;
 mod close;
 mod compare;
+pub(crate) mod entropy;
 mod extents;
 mod memory;
 mod rarer;
@@ -238,6 +240,10 @@ impl Shard {
                     }
                 }
                 ShardMessage::Admitted(key, outcome) => self.admitted(key, outcome),
+                ShardMessage::Connected(key, outcome) => self.nvme_connected(key, outcome),
+                ShardMessage::Authenticated(key, exchange, completion) => {
+                    self.nvme_authenticated(key, exchange, completion);
+                }
                 ShardMessage::Close(key, reason) => {
                     if self.by_key(key).is_some() {
                         self.close(usize::from(key.slot), reason);
@@ -246,7 +252,7 @@ impl Shard {
                 ShardMessage::Revoked(task, range) => self.windows_revoked(task, range),
                 ShardMessage::Locked(task, ticket) => self.locked(task, ticket),
                 ShardMessage::Abort(request) => self.abort_matching(&request),
-                ShardMessage::AbortDone(task) => self.aborts_done(task),
+                ShardMessage::AbortDone(task, found) => self.aborts_done(task, found),
                 ShardMessage::Drain => {
                     self.draining = Some(self.now);
                     self.next_sweep = self.now;
@@ -259,8 +265,10 @@ impl Shard {
 
     fn adopt(&mut self, mut connection: Box<Connection>) {
         connection.adopted = Some(self.now);
-        if let Protocol::Iscsi(channel) = &mut connection.protocol {
-            channel.begin(self.clock);
+        match &mut connection.protocol {
+            Protocol::Iscsi(channel) => channel.begin(self.clock),
+            Protocol::Nvme(channel) => channel.begin(self.clock),
+            Protocol::Srp(_) => {}
         }
         let slot = usize::from(connection.key.slot);
         if self.connections.len() <= slot {

@@ -66,6 +66,8 @@ impl Status {
     pub const NAMESPACE_NOT_READY: Self = Self::retry(0, 0x82);
 
     // Command specific status (type 1h).
+    /// More Abort commands than announced.
+    pub const ABORT_LIMIT_EXCEEDED: Self = Self::specific(0x03);
     /// More Asynchronous Event Requests than announced.
     pub const EVENT_LIMIT_EXCEEDED: Self = Self::specific(0x05);
     /// A log page that is not there.

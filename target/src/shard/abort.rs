@@ -1,11 +1,14 @@
 //! Task management functions (SAM-5 7), and tasks that end without a response.
 
 use pagecast_core::block::BlockFault;
+use pagecast_core::nvme::Completion;
 use pagecast_core::scsi::UnitId;
 
 use super::Shard;
 use super::manage::{AbortRequest, AbortScope, AbortTicket, ManagementFunction, ManagementRequest};
 use super::messages::ShardMessage;
+use super::nvme::is_abortable;
+use super::protocol::Protocol;
 use super::task::{Ending, Link, ManagementStatus, Phase, TaskId, Work};
 use crate::device::Counters;
 use crate::session::SessionId;
@@ -70,7 +73,7 @@ impl Shard {
         let ticket = AbortTicket::new(id, self.address.clone());
         for &unit in units {
             let request = AbortRequest {
-                scope: AbortScope { unit, session },
+                scope: AbortScope::Unit { unit, session },
                 ticket: ticket.clone(),
             };
             for (number, peer) in self.peers.iter().enumerate() {
@@ -87,16 +90,25 @@ impl Shard {
     pub(super) fn abort_matching(&mut self, request: &AbortRequest) {
         let mut victims = Vec::new();
         for connection in self.connections.iter().flatten() {
-            if request
-                .scope
-                .session
-                .is_some_and(|id| id != connection.session.id)
-            {
-                continue;
-            }
-            for &id in &connection.tasks {
-                if self.tasks.get(id).unit == Some(request.scope.unit) {
-                    victims.push(id);
+            match request.scope {
+                AbortScope::Unit { unit, session } => {
+                    if session.is_none_or(|id| id == connection.session.id) {
+                        let ids = connection.tasks.iter().copied();
+                        victims.extend(ids.filter(|&id| self.tasks.get(id).unit == Some(unit)));
+                    }
+                }
+                AbortScope::Command {
+                    session,
+                    queue,
+                    cid,
+                } => {
+                    if session == connection.session.id
+                        && matches!(&connection.protocol, Protocol::Nvme(channel) if channel.id() == queue)
+                    {
+                        let mut ids = connection.tasks.iter().copied();
+                        let tasks = &mut self.tasks;
+                        victims.extend(ids.find(|&id| is_abortable(tasks.get(id), cid)));
+                    }
                 }
             }
         }
@@ -107,12 +119,13 @@ impl Shard {
                 continue;
             }
             task.tickets.push(request.ticket.clone());
+            request.ticket.found();
             self.abort(id);
         }
     }
 
     /// Everything that the function `id` aborted is gone.
-    pub(super) fn aborts_done(&mut self, id: TaskId) {
+    pub(super) fn aborts_done(&mut self, id: TaskId, found: bool) {
         let task = self.tasks.get(id);
         if task.phase != Phase::Aborts {
             return;
@@ -122,12 +135,22 @@ impl Shard {
             self.retire(id);
             self.finish_close(slot);
         } else {
-            self.end_management(id, ManagementStatus::Complete);
+            self.end_management(id, self.abort_ending(slot, found));
         }
     }
 
-    fn end_management(&mut self, id: TaskId, status: ManagementStatus) {
-        self.tasks.get(id).ending = Ending::Management(status);
+    fn abort_ending(&self, slot: usize, found: bool) -> Ending {
+        match self.connections.get(slot) {
+            Some(Some(connection)) if matches!(connection.protocol, Protocol::Nvme(_)) => {
+                // Bit 0: nothing was aborted (NVMe base 2.0 section 5.1).
+                Ending::Nvme(Completion::with_result(u64::from(!found)))
+            }
+            _ => Ending::Management(ManagementStatus::Complete),
+        }
+    }
+
+    fn end_management(&mut self, id: TaskId, ending: impl Into<Ending>) {
+        self.tasks.get(id).ending = ending.into();
         self.transmit(id);
     }
 
@@ -137,7 +160,12 @@ impl Shard {
         let task = self.tasks.get(id);
         task.aborted = true;
         let idle = match task.phase {
-            Phase::Staging(_) | Phase::Room | Phase::Lock | Phase::Ordered => true,
+            Phase::Staging(_)
+            | Phase::Room
+            | Phase::Lock
+            | Phase::Ordered
+            | Phase::Event
+            | Phase::Decision => true,
             Phase::Fetching => task.fetching == 0,
             Phase::Free
             | Phase::Running
@@ -145,6 +173,7 @@ impl Shard {
             | Phase::Revocation
             | Phase::Partial
             | Phase::Response
+            | Phase::Fused
             | Phase::Aborts => false,
         };
         if task.phase == Phase::Fetching {
@@ -153,6 +182,9 @@ impl Shard {
             if let Some(Some(connection)) = self.connections.get_mut(slot) {
                 connection.fetch_queue.retain(|&other| other != id);
             }
+        }
+        if task.phase == Phase::Fused {
+            return self.abort_fused(id);
         }
         if task.phase == Phase::Lock {
             return self.give_up_lock(id);
@@ -181,6 +213,13 @@ impl Shard {
     pub(super) fn retire(&mut self, id: TaskId) {
         let task = self.tasks.get(id);
         let slot = usize::from(task.connection);
+        if let Some(Some(connection)) = self.connections.get(slot)
+            && matches!(connection.protocol, Protocol::Nvme(_))
+            && connection.is_open()
+        {
+            // A host waits for a completion of every command that it has sent.
+            return self.end_aborted(id);
+        }
         let receive = task.receive_slot.take();
         let mut failed = false;
         if let Some(Some(connection)) = self.connections.get_mut(slot) {

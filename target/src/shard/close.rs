@@ -170,15 +170,24 @@ impl Shard {
             };
             let Some((_, since)) = connection.closing else {
                 let mut late = overdue(connection, self.now);
-                if let Protocol::Iscsi(channel) = &mut connection.protocol
-                    && let Some(why) = channel.tick(self.clock)
-                {
-                    tracing::warn!(initiator = %connection.session.initiator, peer = %connection.session.peer, %why, "timeout");
-                    late = late.or(Some(CloseReason::Stalled));
+                match &mut connection.protocol {
+                    Protocol::Iscsi(channel) => {
+                        if let Some(why) = channel.tick(self.clock) {
+                            tracing::warn!(initiator = %connection.session.initiator, peer = %connection.session.peer, %why, "timeout");
+                            late = late.or(Some(CloseReason::Stalled));
+                        }
+                    }
+                    Protocol::Nvme(channel) => {
+                        late = late.or(channel.tick(self.clock, &mut connection.scsi));
+                    }
+                    Protocol::Srp(_) => {}
                 }
                 match late {
                     Some(reason) => self.close(slot, reason),
-                    None => self.pump_control(slot),
+                    None => {
+                        self.pump_control(slot);
+                        self.tell_events(slot);
+                    }
                 }
                 continue;
             };
@@ -216,7 +225,7 @@ impl Shard {
             let Some(connection) = self.connections[slot].as_deref() else {
                 continue;
             };
-            if late || connection.tasks.is_empty() {
+            if late || connection.is_idle() {
                 self.take_leave(slot, CloseReason::Shutdown);
             }
         }

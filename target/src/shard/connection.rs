@@ -216,6 +216,14 @@ impl Connection {
         self.stalled = None;
     }
 
+    /// Whether nothing is to be done for its initiator. Requests for events wait for ever.
+    pub fn is_idle(&self) -> bool {
+        match &self.protocol {
+            Protocol::Nvme(channel) => self.tasks.len() == channel.waiting(),
+            _ => self.tasks.is_empty(),
+        }
+    }
+
     /// Whether new commands are served.
     pub fn is_open(&self) -> bool {
         self.closing.is_none() && self.leaving.is_none()

@@ -1,6 +1,5 @@
 //! iSCSI as a shard speaks it: between PDUs and tasks, whatever carries them.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use pagecast_core::block::Transfer;
 use pagecast_core::scsi::{Command, Response, Sense, SenseCode, SenseKey, Status, TaskAttribute};
 use pagecast_rdma::fabric::Operation;
 
+use super::entropy::entropy;
 use super::manage::{ManagementFunction, ManagementRequest};
 use super::protocol::{Received, Then, invalid_field};
 use super::task::{Ending, ManagementStatus, Task};
@@ -202,7 +202,7 @@ impl Channel {
                 return self.connection.management_response(out, itt, response);
             }
             // TARGET FAILURE (RFC 7143 section 11.4.3)
-            Ending::InvalidFields | Ending::Unknown => Outcome {
+            Ending::InvalidFields | Ending::Nvme(_) | Ending::Unknown => Outcome {
                 response: 1,
                 residual: residual(task),
                 exp_data_sn,
@@ -366,25 +366,5 @@ fn residual(task: &Task) -> Residual {
         Residual::Underflow(count(offered - task.transferred))
     } else {
         Residual::None
-    }
-}
-
-/// Fills with bytes that nobody can foresee.
-fn entropy(into: &mut [u8]) {
-    use rustix::rand::{GetRandomFlags, getrandom};
-    let mut filled = 0;
-    while filled < into.len() {
-        match getrandom(&mut into[filled..], GetRandomFlags::empty()) {
-            Ok(count) => filled += count,
-            Err(rustix::io::Errno::INTR) => {}
-            // A kernel without the call: the standard library has another source.
-            Err(_) => {
-                for chunk in into[filled..].chunks_mut(8) {
-                    let word = RandomState::new().hash_one(filled).to_ne_bytes();
-                    chunk.copy_from_slice(&word[..chunk.len()]);
-                }
-                return;
-            }
-        }
     }
 }

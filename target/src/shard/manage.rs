@@ -1,6 +1,7 @@
 //! Task management across shards: who is aborted, and how the function learns that all of it is gone.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use pagecast_core::scsi::UnitId;
 
@@ -38,11 +39,23 @@ pub enum ManagementFunction {
 
 /// Which tasks to abort.
 #[derive(Clone, Copy, Debug)]
-pub struct AbortScope {
-    /// Those for this logical unit.
-    pub unit: UnitId,
-    /// Those of this session alone, if one is named.
-    pub session: Option<SessionId>,
+pub enum AbortScope {
+    /// Those for a logical unit.
+    Unit {
+        /// Which one.
+        unit: UnitId,
+        /// Those of this session alone, if one is named.
+        session: Option<SessionId>,
+    },
+    /// One command of an NVMe controller.
+    Command {
+        /// The controller's session.
+        session: SessionId,
+        /// Its queue.
+        queue: u16,
+        /// Its name there.
+        cid: u16,
+    },
 }
 
 /// To every shard: abort these.
@@ -59,17 +72,28 @@ pub struct AbortRequest {
 pub struct AbortTicket {
     waiting: TaskId,
     home: Mailer<ShardMessage>,
+    found: AtomicBool,
 }
 
 impl AbortTicket {
     /// A ticket for the function `waiting` in the shard that reads `home`.
     pub fn new(waiting: TaskId, home: Mailer<ShardMessage>) -> Arc<Self> {
-        Arc::new(Self { waiting, home })
+        Arc::new(Self {
+            waiting,
+            home,
+            found: AtomicBool::new(false),
+        })
+    }
+
+    /// There was something to abort.
+    pub fn found(&self) {
+        self.found.store(true, Relaxed);
     }
 }
 
 impl Drop for AbortTicket {
     fn drop(&mut self) {
-        self.home.send(ShardMessage::AbortDone(self.waiting));
+        let found = self.found.load(Relaxed);
+        self.home.send(ShardMessage::AbortDone(self.waiting, found));
     }
 }

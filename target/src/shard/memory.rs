@@ -120,16 +120,19 @@ impl Shard {
         }
     }
 
-    /// Copies what came unasked to the start of the staged memory of `bytes` bytes; the cursor goes on behind it. Descriptors
-    /// of the initiator's memory begin there already (RFC 7145 section 7.3.1).
+    /// Copies what came unasked to where it belongs in the staged memory of `bytes` bytes: the start, and the cursor goes on behind it
+    /// (descriptors of the initiator's memory begin there already, RFC 7145 section 7.3.1); or the end.
     pub(super) fn place_unsolicited(&mut self, id: TaskId, bytes: u64) {
         let data = std::mem::take(&mut self.tasks.get(id).unsolicited);
-        let placed = data.len().min(bytes as usize) as u64;
-        self.copy_to_staged(id, &data[..placed as usize]);
+        let at = self.tasks.get(id).unsolicited_at as usize;
+        let placed = data.len().min((bytes as usize).saturating_sub(at));
+        self.copy_to_staged(id, at, &data[..placed]);
         let task = self.tasks.get(id);
         task.unsolicited = data;
-        task.cursor.left = bytes - placed;
-        task.cursor.local = ((placed as usize) / CHUNK, (placed as usize % CHUNK) as u32);
+        task.cursor.left = bytes - placed as u64;
+        if at == 0 {
+            task.cursor.local = (placed / CHUNK, (placed % CHUNK) as u32);
+        }
     }
 
     pub(super) fn copy_reply(&mut self, id: TaskId) {
@@ -138,7 +141,7 @@ impl Shard {
             return;
         };
         let bytes = data.len() as u64;
-        self.copy_to_staged(id, &data);
+        self.copy_to_staged(id, 0, &data);
         self.list_local(id, bytes);
         self.tasks.get(id).cursor = Cursor {
             left: bytes,
@@ -146,14 +149,17 @@ impl Shard {
         };
     }
 
-    /// Copies to the start of the task's staged memory.
-    fn copy_to_staged(&mut self, id: TaskId, data: &[u8]) {
+    /// Copies to the task's staged memory, from a byte of it on.
+    fn copy_to_staged(&mut self, id: TaskId, at: usize, data: &[u8]) {
         let mut rest = data;
-        let slices = self.staged_slices(id, data.len() as u64, 0);
+        let mut skip = at;
+        let slices = self.staged_slices(id, (at + data.len()) as u64, 0);
         for slice in &slices {
-            let (now, later) = rest.split_at(slice.len().min(rest.len()));
+            let from = skip.min(slice.len());
+            skip -= from;
+            let (now, later) = rest.split_at((slice.len() - from).min(rest.len()));
             // Staging memory is ours and writable.
-            let _ = slice.write(0, now);
+            let _ = slice.write(from, now);
             rest = later;
         }
         self.recycle(slices);

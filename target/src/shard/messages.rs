@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use pagecast_core::nvme::{Completion, Controller};
 use pagecast_rdma::windows::RevokedRange;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,6 +14,8 @@ use super::port::Port;
 use super::task::TaskId;
 use crate::device::range_locks::Ticket;
 use crate::iscsi::login::{LoginStatus, LoginSummary};
+use crate::nvme::auth::{Credentials, Exchange};
+use crate::nvme::connect::{ConnectCommand, ConnectData};
 use crate::session::Session;
 
 /// To a shard.
@@ -26,6 +29,10 @@ pub enum ShardMessage {
     Established(ConnectionKey),
     /// What became of a login over this connection.
     Admitted(ConnectionKey, Result<Admission, LoginStatus>),
+    /// What became of an NVMe Connect over this connection.
+    Connected(ConnectionKey, Result<Box<NvmeAdmission>, Completion>),
+    /// A message of an NVMe host that authenticates was looked at.
+    Authenticated(ConnectionKey, Box<Exchange>, Completion),
     /// The connection is gone or must go.
     Close(ConnectionKey, CloseReason),
     /// Windows are out of a task's way.
@@ -34,8 +41,8 @@ pub enum ShardMessage {
     Locked(TaskId, Ticket),
     /// Abort what matches; the ticket goes when all of it is gone.
     Abort(AbortRequest),
-    /// All that a task management function waited for is gone.
-    AbortDone(TaskId),
+    /// All that a task management function waited for is gone; and whether there was anything.
+    AbortDone(TaskId, bool),
     /// Finish what is in flight, take no new commands, close every connection.
     Drain,
     /// Leave the loop.
@@ -49,6 +56,26 @@ pub struct Admission {
     pub session: Arc<Session>,
     /// Target session identifying handle.
     pub tsih: u16,
+}
+
+/// An NVMe Connect that was granted.
+#[derive(Debug)]
+pub struct NvmeAdmission {
+    /// The session that the queue belongs to from now on.
+    pub session: Arc<Session>,
+    /// Its controller.
+    pub controller: Arc<Controller>,
+    /// What the host has to prove before it may use the queue.
+    pub credentials: Option<Arc<Credentials>>,
+}
+
+/// An NVMe Connect: what the host wants.
+#[derive(Debug)]
+pub struct NvmeConnect {
+    /// The command.
+    pub command: ConnectCommand,
+    /// Its data.
+    pub data: ConnectData,
 }
 
 /// To the control thread.
@@ -77,6 +104,27 @@ pub enum ControlMessage {
         key: ConnectionKey,
         /// Who it is and where it wants to go.
         summary: Box<LoginSummary>,
+    },
+    /// An NVMe host connects a queue. Ends in [`ShardMessage::Connected`].
+    Connect {
+        /// The connection.
+        key: ConnectionKey,
+        /// What it wants.
+        connect: Box<NvmeConnect>,
+    },
+    /// A message of an NVMe host that authenticates. Takes long to look at. Ends in [`ShardMessage::Authenticated`].
+    Authenticate {
+        /// The connection.
+        key: ConnectionKey,
+        /// Its exchange.
+        exchange: Box<Exchange>,
+        /// The message.
+        message: Vec<u8>,
+    },
+    /// An NVMe host has reset its controller over this connection, the admin queue: the I/O queues go.
+    ControllerReset {
+        /// The connection.
+        key: ConnectionKey,
     },
     /// Message buffers that were registered in the background.
     Buffers {
@@ -129,6 +177,12 @@ pub enum CloseReason {
     Violation,
     /// The initiator logged out.
     Logout,
+    /// An NVMe host was silent for longer than its keep-alive time.
+    KeepAlive,
+    /// The admin queue of its NVMe controller is gone, or the controller was reset.
+    ControllerGone,
+    /// The host did not connect or authenticate in time, or could not.
+    NotAuthenticated,
     /// It was never established.
     HandshakeFailed,
     /// An operator asked for it.

@@ -5,6 +5,7 @@ use pagecast_rdma::fabric::Operation;
 
 use super::iscsi;
 use super::manage::ManagementRequest;
+use super::nvme;
 use super::srp;
 use super::task::{Ending, Task};
 pub use crate::iscsi::connection::Then;
@@ -17,6 +18,8 @@ pub enum Protocol {
     Srp(srp::Channel),
     /// iSCSI, over iSER or TCP.
     Iscsi(Box<iscsi::Channel>),
+    /// NVMe over RDMA.
+    Nvme(Box<nvme::Channel>),
 }
 
 /// What a message asks for.
@@ -45,6 +48,7 @@ impl Protocol {
         match self {
             Self::Srp(channel) => (channel.respond(task, out), Operation::Send),
             Self::Iscsi(channel) => channel.respond(task, out),
+            Self::Nvme(channel) => channel.respond(task, out),
         }
     }
 
@@ -53,6 +57,7 @@ impl Protocol {
         match self {
             Self::Srp(channel) => channel.dropped(),
             Self::Iscsi(channel) => channel.dropped(),
+            Self::Nvme(_) => {}
         }
     }
 
@@ -62,6 +67,7 @@ impl Protocol {
         match self {
             Self::Srp(channel) => channel.credits.credit_request_due(),
             Self::Iscsi(channel) => channel.has_control(),
+            Self::Nvme(_) => false,
         }
     }
 
@@ -71,6 +77,7 @@ impl Protocol {
         match self {
             Self::Srp(channel) => (channel.credit_request(out).unwrap_or(0), Then::GoOn),
             Self::Iscsi(channel) => channel.control(out),
+            Self::Nvme(_) => (0, Then::GoOn),
         }
     }
 
@@ -79,6 +86,7 @@ impl Protocol {
         match self {
             Self::Srp(channel) => channel.farewell(out),
             Self::Iscsi(channel) => channel.farewell(out),
+            Self::Nvme(_) => 0,
         }
     }
 }

@@ -102,6 +102,10 @@ impl Shard {
         let received = match &mut connection.protocol {
             Protocol::Srp(channel) => channel.receive(message, task),
             Protocol::Iscsi(channel) => channel.receive_iser(message, task, self.clock),
+            Protocol::Nvme(channel) => {
+                let next = channel.receive(message, task, &mut connection.scsi);
+                return self.capsule(slot, id, receive, next);
+            }
         };
         // Most messages are commands, and plans are long: they are not handed around more than they must.
         let command = match received {
@@ -128,7 +132,7 @@ impl Shard {
     }
 
     /// A command has arrived.
-    fn admit(&mut self, slot: usize, id: TaskId, receive: Option<u32>) {
+    pub(super) fn admit(&mut self, slot: usize, id: TaskId, receive: Option<u32>) {
         let task = self.tasks.get(id);
         task.receive_slot = receive;
         task.counted = true;
@@ -189,7 +193,7 @@ impl Shard {
     }
 
     /// A message needs no answer of its own: its buffer can be used again.
-    fn consumed(&mut self, slot: usize, receive: Option<u32>) {
+    pub(super) fn consumed(&mut self, slot: usize, receive: Option<u32>) {
         if let (Some(Some(connection)), Some(receive)) = (self.connections.get_mut(slot), receive)
             && connection.post_receive(receive).is_err()
         {

@@ -144,7 +144,7 @@ impl Channel {
                 };
                 Response::task_management(tag, delta, code)
             }
-            Ending::InvalidFields | Ending::Unknown => Response {
+            Ending::InvalidFields | Ending::Nvme(_) | Ending::Unknown => Response {
                 payload: Payload::Code(ResponseCode::RequestFieldsInvalid),
                 ..Response::task_management(tag, delta, ResponseCode::Complete)
             },

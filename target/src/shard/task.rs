@@ -5,12 +5,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use pagecast_core::block::{BlockOp, BlockRange, Transfer};
+use pagecast_core::nvme::Completion;
 use pagecast_core::scsi::{PendingParameters, Response, UnitId, UnitIndex};
 use pagecast_rdma::fabric::{RemoteBuffer, Sge};
 use pagecast_rdma::windows::{Lease, RevokedRange};
 
 use super::copy::Copying;
 use super::manage::AbortTicket;
+use super::nvme::HostData;
 use super::tcp::Progress;
 use crate::device::Device;
 use crate::device::range_locks::Hold;
@@ -63,6 +65,12 @@ pub struct Task {
     pub immediate: Option<Range<usize>>,
     /// Data that came unasked, if it is not all of the data: what comes first.
     pub unsolicited: Vec<u8>,
+    /// Where in the data `unsolicited` belongs, if not at the start: then it is the end of them.
+    pub unsolicited_at: u32,
+    /// The response invalidates the key of the initiator's memory.
+    pub invalidate: bool,
+    /// The other half of a fused operation.
+    pub partner: Option<TaskId>,
     /// Bytes that the initiator has memory for, to the target and from it.
     pub offered_out: u64,
     /// See `offered_out`.
@@ -169,6 +177,13 @@ pub enum Work {
         length: u32,
         /// What core wants back.
         pending: Option<PendingParameters>,
+    },
+    /// Fetch what an NVMe command brings beside blocks.
+    HostData {
+        /// Bytes.
+        length: u32,
+        /// What it is.
+        data: Option<HostData>,
     },
     /// Send parameter data that core made.
     Reply(Vec<u8>),
@@ -300,6 +315,12 @@ pub enum Phase {
     Response,
     /// Other tasks to go.
     Aborts,
+    /// Something to tell the host: an NVMe Asynchronous Event Request.
+    Event,
+    /// The other half of a fused operation, to come or to end.
+    Fused,
+    /// The control thread to decide.
+    Decision,
 }
 
 /// What staged memory is for.
@@ -332,8 +353,16 @@ pub enum Ending {
     Scsi(Response),
     /// A task management response.
     Management(ManagementStatus),
+    /// A completion queue entry of NVMe's.
+    Nvme(Completion),
     /// The request itself made no sense to the transport.
     InvalidFields,
+}
+
+impl From<ManagementStatus> for Ending {
+    fn from(status: ManagementStatus) -> Self {
+        Self::Management(status)
+    }
 }
 
 /// The outcome of a task management function (SAM-5 7.1).

@@ -8,6 +8,7 @@ use pagecast_core::scsi::{Plan, Response};
 
 use super::Shard;
 use super::compare::{chunks_before, looked_at};
+use super::protocol::Protocol;
 use super::srp::refusal_ending;
 use super::task::{Change, Cursor, Ending, Link, Phase, Stage, TaskId, Work};
 use crate::device::{Counters, Device, fault};
@@ -30,6 +31,10 @@ impl Shard {
             Work::Read { .. } => self.start_read(id),
             Work::Write { .. } | Work::WriteVerify { .. } => self.start_write(id),
             Work::Parameters { length, .. } => {
+                let length = *length;
+                self.start_data_out(id, u64::from(length));
+            }
+            Work::HostData { length, .. } => {
                 let length = *length;
                 self.start_data_out(id, u64::from(length));
             }
@@ -234,6 +239,14 @@ impl Shard {
                 let plan = connection.scsi.parameters(pending, &data);
                 self.tasks.get(id).immediate = None;
                 self.follow(id, plan);
+            }
+            Work::HostData { data, .. } => {
+                let what = data.take();
+                let data = self.data_out_bytes(id, bytes);
+                self.release_chunks(id);
+                if let Some(what) = what {
+                    self.host_data(id, what, &data);
+                }
             }
             Work::VerifyData { .. } | Work::Modify { .. } => self.read_medium(id),
             Work::VerifySame { .. } => self.verify_same_fetched(id),
@@ -507,13 +520,15 @@ impl Shard {
         let task = self.tasks.get(id);
         let keeps_data = result.is_ok() && matches!(task.work, Work::Read { .. });
         let slot = usize::from(task.connection);
-        if let Some(Some(connection)) = self.connections.get_mut(slot)
-            && let Some((unit, op)) = &task.command
-        {
-            task.ending = Ending::Scsi(connection.scsi.complete(*unit, op, result));
-        } else if result.is_err() {
-            // Parameter data that could not be moved.
-            task.ending = Ending::Scsi(Response::check_condition(codes::INTERNAL_FAILURE));
+        if let Some(Some(connection)) = self.connections.get_mut(slot) {
+            if let Protocol::Nvme(channel) = &connection.protocol {
+                channel.end(task, result);
+            } else if let Some((unit, op)) = &task.command {
+                task.ending = Ending::Scsi(connection.scsi.complete(*unit, op, result));
+            } else if result.is_err() {
+                // Parameter data that could not be moved.
+                task.ending = Ending::Scsi(Response::check_condition(codes::INTERNAL_FAILURE));
+            }
         }
         if !keeps_data {
             if matches!(task.work, Work::Read { .. }) {

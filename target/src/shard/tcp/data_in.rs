@@ -38,7 +38,7 @@ impl Shard {
         let looked_at = match self.connections.get(slot) {
             Some(Some(connection)) => match &connection.protocol {
                 Protocol::Iscsi(channel) => channel.connection.parameters().data_digest,
-                Protocol::Srp(_) => true,
+                Protocol::Srp(_) | Protocol::Nvme(_) => true,
             },
             _ => true,
         };
