@@ -12,11 +12,18 @@ use thiserror::Error;
 /// `execute` may block and may be called from any thread, several at a time. A backend that also has a `descriptor` is
 /// one whose operations io_uring can execute on that descriptor, with the same meaning.
 pub trait Backend: Send + Sync + Debug {
-    /// What it is and can do. Constant while it is open, but for the size.
+    /// What it is and can do. Constant while it is open.
     fn properties(&self) -> &Properties;
 
     /// Bytes that are there now; one quick system call at most. Fails when the store is gone.
     fn current_size(&self) -> Result<u64, BackendError>;
+
+    /// Makes the store `size` bytes long: what is added reads as zeros, what is cut off is lost. It must be a multiple of 512.
+    ///
+    /// Whoever cuts first sees to it that nobody changes anything beyond `size` any more: a write that has begun would make
+    /// the store longer again. [`BackendError::Unsupported`] where the size is somebody else's to say (block devices),
+    /// [`BackendError::PastEnd`] if the store cannot become as large.
+    fn set_size(&self, size: u64) -> Result<(), BackendError>;
 
     /// How much of its store it occupies; a few quick system calls at most. None if that is not known.
     fn usage(&self) -> Option<Usage> {
@@ -49,9 +56,10 @@ pub trait Backend: Send + Sync + Debug {
     fn page_cache(&self) -> Option<Arc<dyn PageCache>>;
 }
 
-/// A shared mapping of a store's page cache, from offset 0 to the size it had when it was opened.
+/// A shared mapping of a store's page cache, from offset 0 on.
 pub trait PageCache: Send + Sync + Debug {
-    /// The mapping. Offsets in it are offsets in the store.
+    /// The mapping, which reaches at least as far as the store does now. Offsets in it are offsets in the store. One that was
+    /// made before the store grew stays as it is, and valid.
     ///
     /// `writable` asks for a mapping that may be written through as well, which kernels before 6.2 want even for a
     /// registration that only reads. The writable mapping is never written by the CPU.

@@ -72,11 +72,7 @@ impl FileBackend {
             granule: granule(&store),
             zero_range: AtomicBool::new(true),
             write_back: WriteBack::default(),
-            mapped: Arc::new(MappedStore::new(
-                Arc::clone(&store),
-                properties.size,
-                read_only,
-            )),
+            mapped: Arc::new(MappedStore::new(Arc::clone(&store), read_only)),
             properties,
             store,
         })
@@ -277,6 +273,15 @@ impl Backend for FileBackend {
     fn current_size(&self) -> Result<u64, BackendError> {
         let failed = |errno| BackendError::Failed(Errno::raw_os_error(errno));
         self.store.size().map_err(failed)
+    }
+
+    fn set_size(&self, size: u64) -> Result<(), BackendError> {
+        if self.properties.read_only {
+            return Err(BackendError::ReadOnly);
+        }
+        // Errors mean what they mean to any other change.
+        let set = uninterrupted(|| self.store.set_size(size));
+        set.map_err(|errno| from_errno(&Operation::Flush, errno))
     }
 
     fn usage(&self) -> Option<Usage> {

@@ -20,12 +20,12 @@ const SCRATCH: usize = 256 * 1024;
 
 /// A store that can be mapped, and the mappings that were asked for so far.
 ///
-/// A mapping covers what the store had when it was opened. The CPU never touches mapped bytes here: a page that the file
+/// A mapping covers what the store had when it was made; when the store has grown, a longer one takes its place, and whoever
+/// has the old one keeps it. The CPU never touches mapped bytes here: a page that the file
 /// cannot back any more would be a signal instead of an error.
 #[derive(Debug)]
 pub(crate) struct MappedStore {
     store: Arc<Store>,
-    size: u64,
     read_only: bool,
     mappings: Mutex<Mappings>,
 }
@@ -37,10 +37,9 @@ struct Mappings {
 }
 
 impl MappedStore {
-    pub(crate) fn new(store: Arc<Store>, size: u64, read_only: bool) -> Self {
+    pub(crate) fn new(store: Arc<Store>, read_only: bool) -> Self {
         Self {
             store,
-            size,
             read_only,
             mappings: Mutex::default(),
         }
@@ -56,10 +55,13 @@ impl MappedStore {
         } else {
             &mut mappings.readable
         };
-        if let Some(mapping) = place {
+        let size = self.store.size().map_err(failed)?;
+        if let Some(mapping) = place
+            && mapping.len() as u64 >= size
+        {
             return Ok(Arc::clone(mapping));
         }
-        let mapping = Arc::new(Mapping::new(&self.store, self.size, writable)?);
+        let mapping = Arc::new(Mapping::new(&self.store, size, writable)?);
         *place = Some(Arc::clone(&mapping));
         Ok(mapping)
     }
@@ -108,7 +110,7 @@ impl PageCache for MappedStore {
 
     fn populate(&self, offset: u64, length: u64) -> Result<(), BackendError> {
         let end = offset.checked_add(length).ok_or(BackendError::PastEnd)?;
-        if end > self.size || end > self.store.size().map_err(failed)? {
+        if end > self.store.size().map_err(failed)? {
             return Err(BackendError::PastEnd);
         }
         if length == 0 {
@@ -116,6 +118,10 @@ impl PageCache for MappedStore {
         }
         self.read_ahead(offset, length);
         let mapping = self.mapping(false)?;
+        if end > mapping.len() as u64 {
+            // It was cut off since.
+            return Err(BackendError::PastEnd);
+        }
         match mapping.populate(offset, length) {
             Ok(()) => return Ok(()),
             // EINVAL: the kernel is older than 5.14. Everything else is a failed fault, which says nothing about why.

@@ -4,8 +4,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, SealFlags, Stat};
+use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use thiserror::Error;
 
 use crate::Usage;
@@ -152,7 +153,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Makes an anonymous file of `size` bytes in memory, which can never shrink.
+    /// Makes an anonymous file of `size` bytes in memory.
     pub(crate) fn in_memory(size: u64) -> Result<Self, OpenError> {
         use rustix::fs::MemfdFlags;
         let path = PathBuf::from("a memory device");
@@ -165,10 +166,8 @@ impl Store {
             size,
             source: errno.into(),
         };
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let fd = rustix::fs::memfd_create("pagecast", flags).map_err(failed)?;
+        let fd = rustix::fs::memfd_create("pagecast", MemfdFlags::CLOEXEC).map_err(failed)?;
         rustix::fs::ftruncate(&fd, size).map_err(failed)?;
-        rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK).map_err(failed)?;
         Ok(Self {
             fd,
             kind: Kind::Memory,
@@ -213,6 +212,25 @@ impl Store {
                 u64::try_from(stat.st_size).map_err(|_| Errno::OVERFLOW)
             }
         }
+    }
+}
+
+impl Store {
+    /// Cuts the store off, or makes it longer.
+    pub(crate) fn set_size(&self, size: u64) -> Result<(), Errno> {
+        if self.kind == Kind::BlockDevice {
+            return Err(Errno::OPNOTSUPP);
+        }
+        // To go beyond the limit would not only fail but end the process (SIGXFSZ).
+        let limit = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
+        if i64::try_from(size).is_err() || size > limit {
+            return Err(Errno::FBIG);
+        }
+        rustix::fs::ftruncate(&self.fd, size).map_err(|errno| match errno {
+            // What some file systems say of a size that they cannot have.
+            Errno::INVAL | Errno::OVERFLOW => Errno::FBIG,
+            errno => errno,
+        })
     }
 }
 

@@ -231,6 +231,10 @@ impl Backend for FaultyBackend {
         Ok(size.min(self.shared.size.load(Ordering::SeqCst)))
     }
 
+    fn set_size(&self, size: u64) -> Result<(), BackendError> {
+        self.inner.set_size(size)
+    }
+
     fn usage(&self) -> Option<Usage> {
         self.inner.usage()
     }

@@ -17,11 +17,11 @@ const SIZE: usize = 4 * 1024 * 1024;
 type Outcome = Result<(), BackendError>;
 
 /// A loop device, detached when the test ends.
-struct Loop(String);
+pub(crate) struct Loop(pub(crate) String);
 
 impl Loop {
     /// Needs root and the loop driver; says so and gives nothing where they are missing.
-    fn attach(file: &Path, arguments: &[&str]) -> Option<Self> {
+    pub(crate) fn attach(file: &Path, arguments: &[&str]) -> Option<Self> {
         let mut all = vec!["--find", "--show"];
         all.extend(arguments);
         all.extend(file.to_str());

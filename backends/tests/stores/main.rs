@@ -5,5 +5,6 @@ mod block_devices;
 mod files;
 mod page_cache;
 mod queues;
+mod resize;
 mod splices;
 mod support;

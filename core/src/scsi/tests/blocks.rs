@@ -228,6 +228,27 @@ fn a_read_only_disk_refuses_every_write() {
     }
 }
 
+/// A command that was planned before the disk shrank learns why there is nothing.
+#[test]
+fn what_a_smaller_disk_has_left_behind() {
+    let unit = unit();
+    unit.set_capacity(8);
+    let range = |lba, blocks| BlockRange { lba, blocks };
+    for (op, beyond) in [
+        (BlockOp::Read(range(7, 1)), false),
+        (BlockOp::Read(range(7, 2)), true),
+        (BlockOp::Write(range(8, 1)), true),
+        (BlockOp::CompareAndWrite(range(u64::MAX, 1)), true),
+        (BlockOp::Unmap(vec![range(0, 1), range(8, 1)]), true),
+        (BlockOp::Unmap(vec![range(0, 1), range(4, 4)]), false),
+    ] {
+        let sense = sense_of(&complete(&unit, &op, Err(BlockFault::PastEnd)));
+        assert_eq!(sense.code == codes::LBA_OUT_OF_RANGE, beyond, "{op:?}");
+        let other = sense_of(&complete(&unit, &op, Err(BlockFault::Hardware)));
+        assert_eq!(other.code, codes::INTERNAL_FAILURE, "{op:?}");
+    }
+}
+
 #[test]
 fn ends_of_block_operations() {
     let range = BlockRange { lba: 0, blocks: 1 };
