@@ -23,6 +23,20 @@ pub enum InitiatorError {
     /// The target sent something that iSCSI or iSER does not allow.
     #[error("the target broke the protocol: {0}")]
     Iscsi(#[from] ProtocolError),
+    /// The controller sent something that NVMe does not allow.
+    #[error("the controller broke the protocol: {0}")]
+    Nvme(#[from] crate::nvme::ProtocolError),
+    /// The NVMe queue is not up (any more).
+    #[error("the queue is not up: {0:?}")]
+    QueueDown(crate::nvme::QueueState),
+    /// A command that had to work did not.
+    #[error("{what} ended with {status:?}")]
+    CommandFailed {
+        /// Which.
+        what: &'static str,
+        /// How it ended.
+        status: crate::nvme::Status,
+    },
     /// The connection is not up (any more).
     #[error("the connection is not up: {0:?}")]
     NotConnected(State),

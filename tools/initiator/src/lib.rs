@@ -1,6 +1,6 @@
-//! Small SRP and iSER initiators over the fabric seam, for tests and benchmarks.
+//! Small SRP, iSER and NVMe initiators over the fabric seam, for tests and benchmarks.
 //!
-//! The SRP one is here, the iSER one in [`iser`]; [`iscsi`] also serves those who have a TCP stream.
+//! The SRP one is here, the iSER one in [`iser`], the NVMe host in [`nvme`]; [`iscsi`] also serves those who have a TCP stream.
 //!
 //! It works over any [`Fabric`](pagecast_rdma::fabric::Fabric) and never blocks: [`Initiator::turn`] takes what the connection
 //! manager and the completion queues have, and returns. A deterministic test interleaves its turns with the target's and
@@ -19,6 +19,7 @@ mod initiator;
 pub mod iscsi;
 pub mod iser;
 mod memory;
+pub mod nvme;
 pub mod scsi;
 
 pub use channel::{ChannelState, Event};
