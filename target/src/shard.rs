@@ -396,7 +396,7 @@ impl Shard {
         let (mut used, mut total) = (0, 0);
         for port in self.ports.iter().flatten() {
             used += port.staging.used();
-            total += port.staging.capacity();
+            total += port.staging.size();
         }
         self.gauges.staging_used.store(used as u64, Relaxed);
         self.gauges.staging_total.store(total as u64, Relaxed);

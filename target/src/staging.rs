@@ -1,7 +1,8 @@
 //! Staging buffers: registered memory through which data moves when no window serves.
 //!
 //! One pool per shard and adapter, of equal chunks in one registration that is made when the adapter is found. A command takes
-//! all the chunks it needs at once or waits; who waits is the shard's business.
+//! all the chunks it needs at once or waits; who waits is the shard's business. One chunk is kept for what must not wait behind
+//! data: Connect, parameter lists, and replies that are no blocks.
 
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ pub struct StagingPool {
     region: Region,
     free: Vec<Chunk>,
     total: usize,
+    /// Chunks that data leave alone.
+    reserved: usize,
 }
 
 impl StagingPool {
@@ -38,6 +41,7 @@ impl StagingPool {
             region: adapter.register(memory, 0..total * CHUNK, Access::LOCAL_WRITE)?,
             free: (0..total as u32).rev().map(Chunk).collect(),
             total,
+            reserved: usize::from(total >= 3),
         })
     }
 
@@ -46,8 +50,13 @@ impl StagingPool {
         bytes.div_ceil(CHUNK)
     }
 
-    /// Most bytes that one command can ever get.
+    /// Most bytes of data that one command can ever get.
     pub fn capacity(&self) -> usize {
+        (self.total - self.reserved) * CHUNK
+    }
+
+    /// Bytes that there are, in use or not.
+    pub fn size(&self) -> usize {
         self.total * CHUNK
     }
 
@@ -56,10 +65,19 @@ impl StagingPool {
         (self.total - self.free.len()) * CHUNK
     }
 
-    /// Takes chunks for `bytes` into `into`, all or none.
+    /// Takes chunks for `bytes` of data into `into`, all or none.
     pub fn take(&mut self, bytes: usize, into: &mut Vec<Chunk>) -> bool {
+        self.take_leaving(self.reserved, bytes, into)
+    }
+
+    /// Takes a chunk for what is short and must not wait behind data. Also from what data leave alone.
+    pub fn take_reserved(&mut self, bytes: usize, into: &mut Vec<Chunk>) -> bool {
+        bytes <= CHUNK && self.take_leaving(0, bytes, into)
+    }
+
+    fn take_leaving(&mut self, left: usize, bytes: usize, into: &mut Vec<Chunk>) -> bool {
         let need = Self::chunks_for(bytes);
-        if need > self.free.len() {
+        if need + left > self.free.len() {
             return false;
         }
         let rest = self.free.len() - need;
@@ -100,5 +118,29 @@ impl StagingPool {
             into.extend(self.slice(chunk, length));
             left -= length;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pagecast_rdma::local::LocalAdapter;
+
+    use super::*;
+
+    #[test]
+    fn data_leave_a_chunk_for_what_must_not_wait() {
+        let adapter = LocalAdapter::new().expect("no adapter is needed");
+        let mut pool = StagingPool::allocate(&adapter, 4 * CHUNK).expect("memory");
+        assert_eq!(pool.capacity(), 3 * CHUNK);
+        let (mut data, mut short) = (Vec::new(), Vec::new());
+        assert!(!pool.take(3 * CHUNK + 1, &mut data));
+        assert!(pool.take(3 * CHUNK, &mut data));
+        assert!(!pool.take(1, &mut data));
+        assert!(!pool.take_reserved(CHUNK + 1, &mut short));
+        assert!(pool.take_reserved(1024, &mut short));
+        assert!(!pool.take_reserved(1024, &mut short));
+        pool.give_back(&mut short);
+        assert!(!pool.take(1, &mut data));
+        assert!(pool.take_reserved(CHUNK, &mut short));
     }
 }

@@ -26,6 +26,10 @@ impl Shard {
         if pool.waiting.is_empty() && pool.staging.take(bytes, &mut self.tasks.get(id).chunks) {
             return self.staged(id);
         }
+        let task = self.tasks.get(id);
+        if task.work.is_short() && pool.staging.take_reserved(bytes, &mut task.chunks) {
+            return self.staged(id);
+        }
         pool.waiting.push_back(id);
         super::Gauges::count_wait(&self.gauges);
     }

@@ -278,6 +278,16 @@ pub enum Work {
     Management,
 }
 
+impl Work {
+    /// Whether it moves no blocks, and should not have to wait behind those that do.
+    pub fn is_short(&self) -> bool {
+        matches!(
+            self,
+            Self::HostData { .. } | Self::Parameters { .. } | Self::Reply(_)
+        )
+    }
+}
+
 /// How a range is changed depending on what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
