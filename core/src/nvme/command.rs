@@ -66,7 +66,7 @@ impl Command {
             assert!(
                 NUMBER >= 10 && NUMBER <= 15,
                 "dwords 10 to 15 are the command's"
-            )
+            );
         };
         self.cdw10[NUMBER - 10]
     }

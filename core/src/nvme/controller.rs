@@ -1,13 +1,14 @@
 //! A controller: what a host has connected to, as all of its queues see it.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::events::Events;
 use super::features::Features;
 use super::log::ErrorLog;
-use super::properties::Properties;
+use super::properties::{self, Properties};
 
 /// What a controller is made of.
 #[derive(Debug)]
@@ -68,6 +69,10 @@ pub struct Host {
 #[derive(Debug)]
 pub struct Controller {
     pub(crate) setup: ControllerSetup,
+    /// Whether I/O commands are served. Properties set it with CSTS.RDY, and never for a discovery controller.
+    pub(super) ready: AtomicBool,
+    /// When the host was last heard, in nanoseconds.
+    pub(super) heard: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -78,8 +83,8 @@ pub(crate) struct State {
     pub(crate) features: Features,
     pub(crate) events: Events,
     pub(crate) errors: ErrorLog,
-    /// When the host was last heard.
-    pub(crate) heard: Duration,
+    /// I/O queues that were created since the last reset.
+    pub(crate) io_queues: u32,
 }
 
 impl Controller {
@@ -87,13 +92,15 @@ impl Controller {
     pub fn new(setup: ControllerSetup) -> Arc<Self> {
         let state = State {
             properties: Properties::new(&setup),
-            features: Features::new(&setup),
+            features: Features::new(&setup, setup.now),
             events: Events::new(&setup.kind),
             errors: ErrorLog::default(),
-            heard: setup.now,
+            io_queues: 0,
         };
         Arc::new(Self {
+            heard: AtomicU64::new(properties::nanoseconds(setup.now)),
             setup,
+            ready: AtomicBool::new(false),
             state: Mutex::new(state),
         })
     }
@@ -126,6 +133,23 @@ impl Controller {
     /// I/O queues that the host may have.
     pub fn queues(&self) -> u16 {
         self.setup.queues
+    }
+
+    /// Whether the host has enabled it (CC.EN, CSTS.RDY): admin commands are served, and I/O queues may be connected if it is for I/O.
+    pub fn is_enabled(&self) -> bool {
+        self.lock().properties.enabled()
+    }
+
+    /// Whether I/O commands are served: each of them asks, so that it costs nothing but a load.
+    #[inline]
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    /// From now on until the next reset, the number of queues is what it is.
+    pub(super) fn io_queue_created(&self) {
+        let mut state = self.lock();
+        state.io_queues = state.io_queues.saturating_add(1);
     }
 
     /// Every state is a good one, so a panic elsewhere does not spoil it.

@@ -20,6 +20,9 @@ pub struct Queue {
 impl Queue {
     /// Queue 0 takes admin commands, the others I/O.
     pub fn new(controller: Arc<Controller>, id: u16) -> Self {
+        if id != 0 {
+            controller.io_queue_created();
+        }
         Self { controller, id }
     }
 
@@ -37,6 +40,7 @@ impl Queue {
     #[inline]
     pub fn plan(&self, command: &Command, units: &mut ScsiChannel) -> Plan {
         let planned = if self.id == 0 {
+            self.controller.host_looks(units);
             admin::plan(&self.controller, command, units)
         } else {
             io::plan(&self.controller, command, units)

@@ -56,8 +56,6 @@ impl Status {
     pub const KEEP_ALIVE_INVALID: Self = Self::generic(0x1a);
     /// The namespace may not be written.
     pub const NAMESPACE_WRITE_PROTECTED: Self = Self::generic(0x20);
-    /// A command set that is not enabled.
-    pub const INVALID_COMMAND_SET: Self = Self::generic(0x2c);
     /// Beyond the last block.
     pub const LBA_OUT_OF_RANGE: Self = Self::generic(0x80);
     /// No space left where blocks are stored.
@@ -78,6 +76,10 @@ impl Status {
     pub const FEATURE_NOT_CHANGEABLE: Self = Self::specific(0x0e);
     /// A feature that no namespace has on its own.
     pub const FEATURE_NOT_NAMESPACE_SPECIFIC: Self = Self::specific(0x0f);
+    /// A combination of command sets that is not there.
+    pub const COMMAND_SETS_REJECTED: Self = Self::specific(0x2b);
+    /// A command set that is not there.
+    pub const INVALID_COMMAND_SET: Self = Self::specific(0x2c);
     /// Fused, or in sizes, that are not possible (NVM command set).
     pub const COMMAND_SIZE_LIMIT: Self = Self::specific(0x83);
     /// Connect: a record format that is unknown.
