@@ -16,6 +16,8 @@ pub mod discovery;
 mod host;
 pub mod io;
 mod queue;
+#[cfg(test)]
+mod tests;
 
 pub use codec::{CQE_SIZE, Cqe, DATA_POINTER, ProtocolError, SQE_SIZE, Sqe, Status, request, sgl};
 pub use command::{Command, Data, Fuse, Reply};
