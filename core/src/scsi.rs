@@ -40,7 +40,7 @@ mod unit;
 mod vpd;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -55,4 +55,6 @@ pub use response::{Response, Status};
 pub use sense::{FieldPointer, Sense, SenseCode, SenseFormat, SenseKey};
 pub use session::ScsiSession;
 pub use statistics::{Statistics, StatisticsSource};
+#[cfg(test)]
+pub(crate) use unit::Modes;
 pub use unit::{LogicalUnit, ResetKind, UnitId};

@@ -1,31 +1,188 @@
 //! Asynchronous events (NVMe base 2.0 section 5.2).
+//!
+//! All of them are notices. Once the host has been told of one, it is not told again until it has read the log page that belongs to
+//! it.
+
+use std::collections::BTreeSet;
 
 use super::controller::{Controller, Kind};
-use crate::scsi::ScsiChannel;
+use super::plan::{Plan, Planned};
+use super::status::Status;
+use crate::scsi::{ScsiChannel, UnitId};
 
 /// Asynchronous Event Requests that a host may have waiting.
 pub(crate) const REQUEST_LIMIT: u8 = 4;
+
+/// Namespace Attribute Notices, in OAES and in the Asynchronous Event Configuration feature.
+const NAMESPACE_NOTICES: u32 = 1 << 8;
+/// Discovery Log Page Change Notification, in the same.
+const DISCOVERY_NOTICES: u32 = 1 << 31;
+
+/// Changed Namespace List cannot tell of more.
+const MOST_CHANGED: usize = 1024;
+
+/// Optional Asynchronous Events Supported (OAES of Identify CNS 01h).
+pub(crate) fn supported(kind: &Kind) -> u32 {
+    match kind {
+        Kind::Io => NAMESPACE_NOTICES,
+        Kind::Discovery(_) => DISCOVERY_NOTICES,
+    }
+}
+
+/// Asynchronous Event Request.
+pub(crate) fn request(controller: &Controller) -> Planned {
+    let mut state = controller.lock();
+    if state.events.waiting >= REQUEST_LIMIT {
+        return Err(Status::EVENT_LIMIT_EXCEEDED);
+    }
+    state.events.waiting += 1;
+    Ok(Plan::Event)
+}
 
 /// What there is to tell, and who waits to be told.
 #[derive(Debug)]
 pub(crate) struct Events {
     /// Requests that wait.
     pub(crate) waiting: u8,
+    notice: Notice,
+    /// What the host knows, once it is a host that looks.
+    known: Option<Known>,
+    /// Namespaces that have changed since the host has read of it. One more than can be told stands for any number.
+    changed: BTreeSet<u32>,
+    /// How often namespaces have changed.
+    changes: u64,
+}
+
+/// A controller has one kind of notice, that of its own kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Notice {
+    /// There is nothing to tell.
+    Nothing,
+    /// There is something to tell.
+    Raised,
+    /// The host was told, and has not read the log page yet. That will tell whatever else has changed.
+    Told,
+}
+
+/// What a host knows of what may change.
+#[derive(Debug)]
+enum Known {
+    /// In ascending order.
+    Namespaces(Vec<Namespace>),
+    /// The generation of the discovery log page.
+    Discovery(u64),
+}
+
+/// A namespace as Identify has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Namespace {
+    id: u32,
+    unit: UnitId,
+    capacity: u64,
+    write_protected: bool,
 }
 
 impl Events {
     pub(crate) fn new(_kind: &Kind) -> Self {
-        Self { waiting: 0 }
+        Self {
+            waiting: 0,
+            notice: Notice::Nothing,
+            known: None,
+            changed: BTreeSet::new(),
+            changes: 0,
+        }
     }
+
+    /// The controller was reset: the host will look at everything again. Whether requests go on waiting is up to the transport.
+    pub(crate) fn reset(&mut self) {
+        self.notice = Notice::Nothing;
+        self.known = None;
+        self.changed.clear();
+    }
+
+    /// Changed namespaces in ascending order, for the log page of them; more than fit there if there are too many.
+    pub(crate) fn read_changed(&mut self, retain: bool) -> Vec<u32> {
+        if retain {
+            return self.changed.iter().copied().collect();
+        }
+        self.notice = Notice::Nothing;
+        std::mem::take(&mut self.changed).into_iter().collect()
+    }
+
+    /// The discovery log page is read.
+    pub(crate) fn read_discovery(&mut self) {
+        self.notice = Notice::Nothing;
+    }
+
+    /// How often namespaces have changed since the host connected.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Takes note of what is so now. Returns whether it is not what the host knows.
+    fn learn(&mut self, now: Known) -> bool {
+        let changed = match (&self.known, &now) {
+            (Some(Known::Namespaces(before)), Known::Namespaces(now)) => {
+                let changed: BTreeSet<u32> = difference(before, now)
+                    .chain(difference(now, before))
+                    .collect();
+                let room = (MOST_CHANGED + 1).saturating_sub(self.changed.len());
+                self.changed.extend(changed.iter().take(room));
+                self.changes += u64::from(!changed.is_empty());
+                !changed.is_empty()
+            }
+            (Some(Known::Discovery(before)), Known::Discovery(now)) => before != now,
+            _ => false,
+        };
+        self.known = Some(now);
+        changed
+    }
+}
+
+/// Namespaces of one list that the other one has not, or has otherwise.
+fn difference(one: &[Namespace], other: &[Namespace]) -> impl Iterator<Item = u32> {
+    one.iter()
+        .filter(|namespace| {
+            let at = other.binary_search_by_key(&namespace.id, |other| other.id);
+            at.ok().and_then(|at| other.get(at)) != Some(namespace)
+        })
+        .map(|namespace| namespace.id)
 }
 
 impl Controller {
     /// Looks whether anything has changed that the host may want to hear of: namespaces, or what there is to discover.
-    pub fn look(&self, _units: &mut ScsiChannel) {}
+    pub fn look(&self, units: &mut ScsiChannel) {
+        let now = match &self.setup.kind {
+            Kind::Io => Known::Namespaces(namespaces(units)),
+            Kind::Discovery(source) => Known::Discovery(source.generation()),
+        };
+        let mut state = self.lock();
+        let wanted = state.features.event_config() & supported(&self.setup.kind) != 0;
+        if state.events.learn(now) && wanted && state.events.notice == Notice::Nothing {
+            state.events.notice = Notice::Raised;
+        }
+    }
+
+    /// The host is about to look at what there is. What changes from now on is news.
+    pub(crate) fn host_looks(&self, units: &mut ScsiChannel) {
+        if self.lock().events.known.is_none() {
+            self.look(units);
+        }
+    }
 
     /// The result of an Asynchronous Event Request, if one waits and there is something to tell. Call it until there is none.
     pub fn take_event(&self) -> Option<u32> {
-        None
+        let mut state = self.lock();
+        let events = &mut state.events;
+        if events.notice != Notice::Raised {
+            return None;
+        }
+        events.waiting = events.waiting.checked_sub(1)?;
+        events.notice = Notice::Told;
+        Some(match self.setup.kind {
+            Kind::Io => result(0x00, 0x04),
+            Kind::Discovery(_) => result(0xf0, 0x70),
+        })
     }
 
     /// An Asynchronous Event Request was aborted.
@@ -33,4 +190,24 @@ impl Controller {
         let mut state = self.lock();
         state.events.waiting = state.events.waiting.saturating_sub(1);
     }
+}
+
+/// Dword 0 for a notice (NVMe base 2.0 figures 147 and 150): type, information, and the log page to read.
+fn result(information: u8, page: u8) -> u32 {
+    const NOTICE: u32 = 2;
+    NOTICE | u32::from(information) << 8 | u32::from(page) << 16
+}
+
+fn namespaces(units: &mut ScsiChannel) -> Vec<Namespace> {
+    let numbered: Vec<_> = units.units().collect();
+    let namespace = |(number, index)| {
+        let unit = units.unit(index);
+        Namespace {
+            id: number + 1,
+            unit: unit.id(),
+            capacity: unit.capacity(),
+            write_protected: unit.write_protected(),
+        }
+    };
+    numbered.into_iter().map(namespace).collect()
 }

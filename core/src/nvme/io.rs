@@ -1,59 +1,195 @@
 //! I/O commands (NVM command set 1.0 section 3).
 
-use super::command::Command;
-use super::controller::Controller;
-use super::plan::{Plan, Planned};
+mod copy;
+mod dataset;
+mod fused;
+mod transfer;
+
+use super::command::{Command, Fuse};
+use super::controller::{Controller, ControllerSetup};
+use super::opcodes;
+use super::plan::{Pending, Plan, Planned};
 use super::status::Status;
 use crate::block::{BlockOp, BlockRange};
-use crate::scsi::{BlockCommand, ScsiChannel};
+use crate::scsi::{BlockCommand, LogicalUnit, ScsiChannel, UnitIndex};
+
+pub(crate) use copy::{COPY, copy};
+pub(crate) use dataset::{DATASET_MANAGEMENT, dataset_management};
+pub(crate) use fused::plan_fused;
+pub(crate) use transfer::{compare, flush, read, verify, write, write_zeroes};
+
+/// Page size that limits are counted in: CAP.MPSMIN is zero.
+const PAGE: u32 = 4096;
+
+/// Write Zeroes Size Limit (WZSL of Identify CNS 06h), a power of two in pages: 32 MiB. More than that can only be asked for in one
+/// command of namespaces with blocks of 4096 bytes.
+pub(crate) const WZSL: u8 = 13;
+/// Verify Size Limit (VSL of Identify CNS 06h): nothing but the length field limits it.
+pub(crate) const VSL: u8 = 0;
+/// Dataset Management Ranges Limit (DMRL of Identify CNS 06h). More are served as well: these three are to keep commands short.
+pub(crate) const DMRL: u8 = u8::MAX;
+/// Dataset Management Range Size Limit (DMRSL of Identify CNS 06h), in blocks.
+pub(crate) const DMRSL: u32 = 1 << 20;
+/// Dataset Management Size Limit (DMSL of Identify CNS 06h), in blocks.
+pub(crate) const DMSL: u64 = DMRSL as u64;
+
+/// Maximum Data Transfer Size (MDTS of Identify CNS 01h), a power of two in pages.
+pub(crate) fn mdts(setup: &ControllerSetup) -> u8 {
+    // Zero would mean that there is no limit.
+    (setup.max_transfer / PAGE)
+        .checked_ilog2()
+        .unwrap_or(0)
+        .max(1) as u8
+}
+
+/// Copy limits of a namespace (Identify CNS 00h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CopyLimits {
+    /// Maximum Single Source Range Length, in blocks.
+    pub(crate) mssrl: u16,
+    /// Maximum Copy Length, in blocks.
+    pub(crate) mcl: u32,
+    /// Maximum Source Range Count, counted from zero.
+    pub(crate) msrc: u8,
+}
+
+impl CopyLimits {
+    /// Those of a namespace with such blocks: what a host waits for without getting nervous.
+    pub(crate) fn of(block_size: u32) -> Self {
+        let block_size = block_size.max(1);
+        Self {
+            mssrl: u16::try_from((16 << 20) / block_size).unwrap_or(u16::MAX),
+            mcl: (64 << 20) / block_size,
+            msrc: 127,
+        }
+    }
+}
 
 /// Plans a command of an I/O queue.
 #[inline]
-pub(crate) fn plan(
-    _controller: &Controller,
-    command: &Command,
-    units: &mut ScsiChannel,
-) -> Planned {
-    let index = command
-        .nsid
-        .checked_sub(1)
-        .and_then(|lun| units.unit_numbered(lun))
-        .ok_or(Status::INVALID_NAMESPACE)?;
-    let unit = units.unit(index);
-    let blocks = u64::from(command.cdw::<12>() & 0xffff) + 1;
-    let range = BlockRange::within(command.slba(), blocks, unit.capacity())
-        .ok_or(Status::LBA_OUT_OF_RANGE)?;
-    let op = match command.opcode {
-        0x02 => BlockOp::Read(range),
-        0x01 => BlockOp::Write(range),
-        _ => return Err(Status::INVALID_OPCODE),
-    };
-    let transfer = op.transfer(unit.block_size());
-    Ok(Plan::Block(BlockCommand {
-        unit: index,
-        op,
-        fua: command.cdw::<12>() & 1 << 30 != 0,
-        dpo: false,
-        transfer,
-    }))
+pub(crate) fn plan(controller: &Controller, command: &Command, units: &mut ScsiChannel) -> Planned {
+    let row = opcodes::io_row(command.opcode).ok_or(Status::INVALID_OPCODE)?;
+    check_queue(controller)?;
+    match command.fuse {
+        Fuse::Normal => (row.plan)(controller, command, units),
+        // Whoever has both halves plans them together.
+        Fuse::First | Fuse::Second => Err(Status::ABORTED_MISSING_FUSED),
+        Fuse::Reserved => Err(Status::INVALID_FIELD),
+    }
 }
 
 /// Goes on with a command whose data have come.
 pub(crate) fn data(
-    _controller: &Controller,
-    _command: &Command,
-    _data: &[u8],
-    _units: &mut ScsiChannel,
+    controller: &Controller,
+    command: &Command,
+    data: &[u8],
+    units: &mut ScsiChannel,
 ) -> Planned {
-    Err(Status::INVALID_OPCODE)
+    check_queue(controller)?;
+    match command.opcode {
+        DATASET_MANAGEMENT => dataset::ranges(command, data, units),
+        COPY => copy::ranges(command, data, units),
+        _ => Err(Status::INVALID_OPCODE),
+    }
 }
 
-/// Plans a compare that is fused with a write.
-pub(crate) fn plan_fused(
-    _controller: &Controller,
-    _compare: &Command,
-    _write: &Command,
-    _units: &mut ScsiChannel,
-) -> Planned {
-    Err(Status::INVALID_OPCODE)
+/// What has to be so for any I/O command (NVMe base 2.0 section 3.5.3, and 3.1.2.3: discovery controllers have no I/O queues).
+#[inline]
+fn check_queue(controller: &Controller) -> Result<(), Status> {
+    if controller.is_ready() {
+        return Ok(());
+    }
+    Err(not_now(controller))
+}
+
+#[cold]
+fn not_now(controller: &Controller) -> Status {
+    if controller.is_discovery() {
+        Status::INVALID_OPCODE
+    } else {
+        Status::COMMAND_SEQUENCE_ERROR
+    }
+}
+
+/// A namespace that a command names.
+struct Namespace<'a> {
+    index: UnitIndex,
+    unit: &'a LogicalUnit,
+}
+
+impl<'a> Namespace<'a> {
+    /// Namespace 0 is none, and no I/O command is for all of them: VWC says that Flush is not, either.
+    #[inline]
+    fn of(command: &Command, units: &'a mut ScsiChannel) -> Result<Self, Status> {
+        let number = command.nsid.checked_sub(1);
+        let index = number
+            .and_then(|number| units.unit_numbered(number))
+            .ok_or(Status::INVALID_NAMESPACE)?;
+        let unit = units.unit(index);
+        Ok(Self { index, unit })
+    }
+
+    /// The same for commands that change it.
+    #[inline]
+    fn to_change(command: &Command, units: &'a mut ScsiChannel) -> Result<Self, Status> {
+        let namespace = Self::of(command, units)?;
+        if namespace.unit.write_protected() {
+            return Err(Status::NAMESPACE_WRITE_PROTECTED);
+        }
+        Ok(namespace)
+    }
+
+    /// Starting LBA and number of logical blocks, which is counted from zero.
+    #[inline]
+    fn range(&self, command: &Command) -> Result<BlockRange, Status> {
+        let blocks = u64::from(command.cdw::<12>() & 0xffff) + 1;
+        BlockRange::within(command.slba(), blocks, self.unit.capacity())
+            .ok_or(Status::LBA_OUT_OF_RANGE)
+    }
+
+    #[inline]
+    fn plan(&self, op: BlockOp, fua: bool) -> Planned {
+        let transfer = op.transfer(self.unit.block_size());
+        Ok(Plan::Block(BlockCommand {
+            unit: self.index,
+            op,
+            fua,
+            dpo: false,
+            transfer,
+        }))
+    }
+
+    /// The same for operations that change it.
+    #[inline]
+    fn change(&self, op: BlockOp, command: &Command) -> Planned {
+        self.plan(op, fua(command) || !self.unit.write_cache())
+    }
+}
+
+/// Force Unit Access. Limited Retry, and what is about protection information, which no namespace has, change nothing.
+#[inline]
+fn fua(command: &Command) -> bool {
+    command.cdw::<12>() & 1 << 30 != 0
+}
+
+/// What the data pointer names has to have room for all data; more is fine.
+#[inline]
+fn check_data(command: &Command, bytes: u64) -> Result<(), Status> {
+    if u64::from(command.data_length) < bytes {
+        return Err(Status::DATA_SGL_LENGTH_INVALID);
+    }
+    Ok(())
+}
+
+/// Asks for the data of a command.
+fn fetch(command: &Command, length: u32) -> Planned {
+    check_data(command, length.into())?;
+    let pending = Pending { command: *command };
+    Ok(Plan::Fetch { length, pending })
+}
+
+/// Eight little-endian bytes; what is not there counts as zero.
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let field = bytes.get(at..).and_then(|rest| rest.first_chunk());
+    field.map_or(0, |field| u64::from_le_bytes(*field))
 }

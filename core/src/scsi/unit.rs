@@ -77,6 +77,11 @@ impl LogicalUnit {
         self.modes().has(Modes::WRITE_CACHE)
     }
 
+    /// Whether nobody may write, as the model or an initiator has it.
+    pub(crate) fn write_protected(&self) -> bool {
+        self.model.read_only || self.modes().has(Modes::WRITE_PROTECT)
+    }
+
     /// Says who knows what the disk did, for LOG SENSE. Only the first one counts.
     pub fn set_statistics(&self, source: Arc<dyn StatisticsSource>) {
         let _ = self.statistics.set(source);

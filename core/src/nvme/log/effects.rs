@@ -1,0 +1,37 @@
+//! Commands Supported and Effects (NVMe base 2.0 section 5.16.1.6).
+
+use super::{Request, put};
+use crate::nvme::controller::Controller;
+use crate::nvme::opcodes::{self, Effects};
+use crate::nvme::status::Status;
+use crate::scsi::ScsiChannel;
+
+/// The NVM command set.
+const NVM: u8 = 0;
+/// Where I/O commands begin.
+const IO: usize = 1024;
+
+pub(super) fn page(
+    controller: &Controller,
+    request: &Request,
+    _units: &mut ScsiChannel,
+) -> Result<Vec<u8>, Status> {
+    if request.command_set != NVM {
+        return Err(Status::INVALID_COMMAND_SET);
+    }
+    let mut data = vec![0; 4096];
+    let mut set = |start: usize, opcode: u8, Effects(effects): Effects| {
+        put(
+            &mut data,
+            start + usize::from(opcode) * 4,
+            &effects.to_le_bytes(),
+        );
+    };
+    for row in opcodes::admin_rows(&controller.setup.kind) {
+        set(0, row.opcode, row.effects);
+    }
+    for row in opcodes::IO {
+        set(IO, row.opcode, row.effects);
+    }
+    Ok(data)
+}
