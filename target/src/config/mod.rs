@@ -7,6 +7,7 @@ pub mod args;
 mod chap;
 mod check;
 mod device;
+mod dhchap;
 mod document;
 mod error;
 mod ids;
@@ -28,6 +29,7 @@ use serde::Serialize;
 
 pub use chap::{ChapConfig, MutualChap, Secret};
 pub use device::{DeviceConfig, Store, ZeroCopy};
+pub use dhchap::DhchapConfig;
 pub use error::{ConfigError, Problem};
 pub use ids::{Guid, Naa, ServiceId, Uuid};
 pub use name::Name;
@@ -198,11 +200,13 @@ impl Config {
                 srp_id_ext: None,
                 srp_ioc_guid: None,
                 chap: None,
+                dhchap: None,
                 portals: portals.collect(),
                 groups: vec![GroupConfig {
                     name: name("allowed"),
                     initiators,
                     chap: None,
+                    dhchap: None,
                     luns: [(0, name("disk0"))].into(),
                 }],
             }],
@@ -230,17 +234,13 @@ impl Config {
         let unserved = self.unsupported();
         let mut warnings: Vec<String> = unserved.iter().map(ToString::to_string).collect();
         for target in &self.targets {
-            let secrets = target
-                .groups
-                .iter()
-                .any(|group| target.chap_of(group).is_some());
-            let without =
-                |portal: &&Portal| !portal.transport.is_iscsi() && portal.transport.is_served();
-            if let Some(portal) = target.portals.iter().find(without).filter(|_| secrets) {
-                warnings.push(format!(
-                    "target {} asks for CHAP, which {portal} does not have: who comes in there proves nothing",
-                    target.name
-                ));
+            let mut told = Vec::new();
+            for portal in target.portals.iter().filter(|p| p.transport.is_served()) {
+                let around = target.way_around(portal);
+                if let Some(warning) = around.filter(|_| !told.contains(&portal.transport)) {
+                    told.push(portal.transport);
+                    warnings.push(warning);
+                }
             }
         }
         warnings
@@ -251,7 +251,7 @@ impl Config {
         let mode = file.metadata().ok()?.mode();
         (self.has_secrets() && mode & 0o004 != 0).then(|| {
             format!(
-                "{}: everybody on this machine can read the CHAP secrets in it (mode {:03o}); chmod o= {0}",
+                "{}: everybody on this machine can read the secrets in it (mode {:03o}); chmod o= {0}",
                 file.display(),
                 mode & 0o777
             )
@@ -259,11 +259,10 @@ impl Config {
     }
 
     fn has_secrets(&self) -> bool {
-        let targets = self.targets.iter().map(|target| &target.chap);
-        let groups = self.targets.iter().flat_map(|target| &target.groups);
-        (targets.chain(groups.map(|group| &group.chap)))
-            .chain([&self.discovery_chap])
-            .any(Option::is_some)
+        let target = |target: &TargetConfig| target.chap.is_some() || target.dhchap.is_some();
+        let group = |group: &GroupConfig| group.chap.is_some() || group.dhchap.is_some();
+        let mut groups = self.targets.iter().flat_map(|target| &target.groups);
+        self.discovery_chap.is_some() || self.targets.iter().any(target) || groups.any(group)
     }
 
     /// Portals whose transport this version does not serve.

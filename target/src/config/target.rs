@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Serialize, Serializer};
 
 use super::chap::ChapConfig;
+use super::dhchap::DhchapConfig;
 use super::document::{Fault, Node, Object, Problems, integer, show, string, word};
 use super::ids::{Guid, ServiceId};
 use super::name::{Name, iqn, nqn, pattern};
@@ -31,6 +32,9 @@ pub struct TargetConfig {
     /// What iSCSI and iSER initiators prove themselves with, unless their group has its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chap: Option<ChapConfig>,
+    /// What NVMe hosts prove themselves with, unless their group has its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dhchap: Option<DhchapConfig>,
     /// Where it listens.
     pub portals: Vec<Portal>,
     /// Who sees what, in the order in which initiators are matched.
@@ -96,7 +100,7 @@ impl Transport {
     pub const ALL: [Self; 4] = [Self::Srp, Self::Iser, Self::NvmeRdma, Self::IscsiTcp];
 
     /// Those that this version serves.
-    pub const SERVED: &'static [Self] = &[Self::Srp, Self::Iser, Self::IscsiTcp];
+    pub const SERVED: &'static [Self] = &Self::ALL;
 
     /// As in the configuration.
     pub fn as_str(self) -> &'static str {
@@ -155,6 +159,9 @@ pub struct GroupConfig {
     /// What its initiators prove themselves with instead of what the target says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chap: Option<ChapConfig>,
+    /// The same for NVMe hosts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dhchap: Option<DhchapConfig>,
     /// Device names by LUN.
     pub luns: BTreeMap<u16, Name>,
 }
@@ -173,6 +180,7 @@ impl TargetConfig {
         let srp_id_ext = object.optional(problems, "srp_id_ext", Guid::read);
         let srp_ioc_guid = object.optional(problems, "srp_ioc_guid", Guid::read);
         let chap = ChapConfig::optional(problems, &object, "chap");
+        let dhchap = DhchapConfig::optional(problems, &object, "dhchap");
         // Without holes, so that an index in a list is the index in the document.
         let portals = object.list(problems, "portals", |problems, node, path| {
             Some(Portal::read(problems, node, path))
@@ -187,6 +195,7 @@ impl TargetConfig {
             srp_id_ext,
             srp_ioc_guid,
             chap,
+            dhchap,
             portals: portals.into_iter().collect::<Option<_>>()?,
             groups: groups.into_iter().collect::<Option<_>>()?,
         })
@@ -196,15 +205,45 @@ impl TargetConfig {
     pub fn chap_of<'a>(&'a self, group: &'a GroupConfig) -> Option<&'a ChapConfig> {
         group.chap.as_ref().or(self.chap.as_ref())
     }
+
+    /// What the hosts of one of its groups prove themselves with over NVMe.
+    pub fn dhchap_of<'a>(&'a self, group: &'a GroupConfig) -> Option<&'a DhchapConfig> {
+        group.dhchap.as_ref().or(self.dhchap.as_ref())
+    }
+
+    /// A warning if some have to prove who they are, and nobody has to who comes in through `portal`.
+    pub(super) fn way_around(&self, portal: &Portal) -> Option<String> {
+        let any = |asks: &dyn Fn(&GroupConfig) -> bool| self.groups.iter().any(asks);
+        let chap = any(&|group| self.chap_of(group).is_some());
+        let dhchap = any(&|group| self.dhchap_of(group).is_some());
+        let what = match portal.transport {
+            Transport::Srp => format!("which {portal} does not have"),
+            Transport::Iser | Transport::IscsiTcp if !chap => {
+                format!("and has no \"chap\" for {portal}")
+            }
+            Transport::NvmeRdma if !dhchap => format!("and has no \"dhchap\" for {portal}"),
+            _ => return None,
+        };
+        let asks = match (chap, dhchap) {
+            (true, _) => "CHAP",
+            (_, true) => "DH-HMAC-CHAP",
+            _ => return None,
+        };
+        Some(format!(
+            "target {} asks for {asks}, {what}: who comes in there proves nothing",
+            self.name
+        ))
+    }
 }
 
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "name",
     "iqn",
     "nqn",
     "srp_id_ext",
     "srp_ioc_guid",
     "chap",
+    "dhchap",
     "portals",
     "groups",
 ];
@@ -310,7 +349,11 @@ fn port(node: &Node) -> Result<u16, Fault> {
 
 impl GroupConfig {
     fn read(problems: &mut Problems, node: &Node, path: &str) -> Option<Self> {
-        let object = problems.object(node, path, &["name", "initiators", "chap", "luns"])?;
+        let object = problems.object(
+            node,
+            path,
+            &["name", "initiators", "chap", "dhchap", "luns"],
+        )?;
         let name = object.required(problems, "name", "\"everyone\"", Name::read);
         if object.get("initiators").is_none() {
             problems.add(
@@ -327,11 +370,13 @@ impl GroupConfig {
                 .ok()
         });
         let chap = ChapConfig::optional(problems, &object, "chap");
+        let dhchap = DhchapConfig::optional(problems, &object, "dhchap");
         let luns = read_luns(problems, &object);
         Some(Self {
             name: name?,
             initiators,
             chap,
+            dhchap,
             luns,
         })
     }

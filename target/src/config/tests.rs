@@ -186,7 +186,7 @@ fn wrong_keys_name_the_nearest() {
         ),
         (
             with_target(r#""groups": [ { "name": "g", "initiators": [], "frobnicate": 1 } ]"#),
-            "targets[0].groups[0].frobnicate: unknown key \"frobnicate\"; known are `name`, `initiators`, `chap`, `luns`",
+            "targets[0].groups[0].frobnicate: unknown key \"frobnicate\"; known are `name`, `initiators`, `chap`, `dhchap`, `luns`",
         ),
         (
             r#"{ "poll-time": 1 }"#.to_owned(),
