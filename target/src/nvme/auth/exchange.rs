@@ -86,7 +86,7 @@ impl Credentials {
     fn next_sequence(&self, entropy: &mut dyn FnMut(&mut [u8])) -> u32 {
         let mut first = [0; 4];
         entropy(&mut first);
-        let first = u32::from_ne_bytes(first).max(1);
+        let first = u32::from_le_bytes(first).max(1);
         let next = |last: u32| match last {
             0 => first,
             last => last.checked_add(1).unwrap_or(1),
