@@ -1,8 +1,8 @@
 //! The daemon: devices, targets and shards put together, and the control thread that owns what is rare.
 //!
 //! - [`devices`] opens the stores of a configuration, [`targets`] makes its targets.
-//! - `listeners`, `logins`, `srp_logins`, `iscsi_logins`: who comes in, and where it is served. [`buffers`] keeps the memory of
-//!   connections ready; `directory` is what logins ask.
+//! - `listeners`, `logins`, `srp_logins`, `iscsi_logins`, `nvme_logins`: who comes in, and where it is served. [`buffers`] keeps
+//!   the memory of connections ready; `directory` is what logins ask.
 //! - [`management`] is what the control socket shows of it all.
 //!
 //! [`Daemon::build`] starts no thread: tests drive its parts by hand. [`Daemon::run`] gives each part its thread.
@@ -11,7 +11,6 @@ pub mod adapters;
 pub mod buffers;
 pub mod devices;
 pub mod management;
-mod nvme_logins;
 pub mod targets;
 
 mod addresses;
@@ -19,17 +18,20 @@ mod directory;
 mod iscsi_logins;
 mod listeners;
 mod logins;
+mod nvme_logins;
 mod run;
 mod srp_logins;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
+use std::net::IpAddr;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use pagecast_backends::{Backend, Engine, EngineError, IoQueue, ThreadPool};
+use pagecast_core::nvme::ADMIN_QUEUE_DEPTH;
 use pagecast_rdma::fabric::{
     Adapter, CmEvent, ConnectionId, ConnectionManager, Fabric, FabricError, ListenerId,
 };
@@ -52,6 +54,7 @@ use buffers::Layout;
 use devices::{DeviceError, Surroundings};
 use listeners::{Portal, TcpPortal, Troubles};
 use logins::Waiting;
+use nvme_logins::Controllers;
 use targets::Target;
 
 /// Connection requests that wait for the control thread, per listener.
@@ -195,6 +198,8 @@ pub struct Control {
     /// Where the connection manager's connections are.
     by_id: HashMap<ConnectionId, ConnectionKey>,
     nexuses: Nexuses<ConnectionKey>,
+    /// What NVMe hosts are connected to.
+    controllers: Controllers,
     /// Logins that wait for what they replace to be gone.
     waiting: Vec<Waiting>,
     sessions: HashMap<Nexus, Arc<Session>>,
@@ -227,10 +232,31 @@ struct Entry {
     session: Option<Arc<Session>>,
     port: usize,
     completions: u32,
-    /// The targets that can be reached where it came in; for protocols that log in later.
-    targets: Arc<[usize]>,
+    origin: Origin,
+    /// It is on its way out: there will be no command of its any more.
+    ending: bool,
     transport: Transport,
     peer: String,
+}
+
+/// Where a connection came in; for protocols that log in later.
+#[derive(Clone, Debug, Default)]
+struct Origin {
+    /// The targets that can be reached there.
+    targets: Arc<[usize]>,
+    /// Our address, as the peer dialled it.
+    local: Option<IpAddr>,
+    /// Somebody who has logged in said that it would come.
+    expected: bool,
+}
+
+impl Origin {
+    fn of(portal: &Portal) -> Self {
+        Self {
+            targets: Arc::clone(&portal.targets),
+            ..Self::default()
+        }
+    }
 }
 
 /// An I_T nexus (SAM-5 4.7).
@@ -238,6 +264,8 @@ struct Entry {
 enum Nexus {
     Srp(NexusId),
     Iscsi(IscsiNexus),
+    /// A controller, by its identifier.
+    Nvme(u16),
 }
 
 /// An iSCSI initiator port and a target (RFC 7143 section 4.4.3).
@@ -345,6 +373,7 @@ impl Daemon {
             connections: HashMap::new(),
             by_id: HashMap::new(),
             nexuses: Nexuses::default(),
+            controllers: Controllers::default(),
             waiting: Vec::new(),
             sessions: HashMap::new(),
             next_session: 1,
@@ -417,6 +446,7 @@ impl Control {
         match message {
             ControlMessage::Closed { key, buffers } => self.closed(key, buffers),
             ControlMessage::Disconnect { key } => {
+                self.ends(key);
                 if let Some(id) = self.id_of(key)
                     && let Err(error) = self.manager.disconnect(id)
                 {
@@ -501,8 +531,22 @@ impl Control {
     }
 
     /// Has a shard close a connection.
-    fn end(&self, key: ConnectionKey, reason: CloseReason) {
+    fn end(&mut self, key: ConnectionKey, reason: CloseReason) {
         self.tell(key, ShardMessage::Close(key, reason));
+        self.ends(key);
+    }
+
+    /// A connection is on its way out.
+    fn ends(&mut self, key: ConnectionKey) {
+        let Some(entry) = self.connections.get_mut(&key) else {
+            return;
+        };
+        let before = std::mem::replace(&mut entry.ending, true);
+        if let Some(Nexus::Nvme(controller)) = entry.nexus
+            && !before
+        {
+            self.queue_ends(controller, key);
+        }
     }
 
     fn id_of(&self, key: ConnectionKey) -> Option<ConnectionId> {
@@ -588,11 +632,17 @@ fn window_service(settings: &Settings) -> Result<Arc<WindowService>, StartError>
 /// One connection's message buffers, whichever protocol it speaks. Two responses per credit, because a credit comes back before
 /// the adapter reports that the response that carried it has left.
 fn layout(settings: &Settings) -> Layout {
-    let credits = settings.queue_depth as usize;
-    let longest = (settings.max_it_iu_len as usize).max(iscsi_logins::ISER_MESSAGE);
+    // The admin queue of NVMe has a depth of its own.
+    let credits = settings.queue_depth.max(ADMIN_QUEUE_DEPTH.into()) as usize;
+    const LEAST: usize = if iscsi_logins::ISER_MESSAGE > nvme_logins::CAPSULE {
+        iscsi_logins::ISER_MESSAGE
+    } else {
+        nvme_logins::CAPSULE
+    };
+    let longest = (settings.max_it_iu_len as usize).max(LEAST);
     Layout {
         receive_size: longest.next_multiple_of(64),
-        receives: credits + iscsi_logins::SPARE_RECEIVES as usize,
+        receives: credits + logins::SPARE_RECEIVES as usize,
         send_size: SEND_SIZE,
         sends: 2 * credits + 4,
     }

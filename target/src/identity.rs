@@ -206,6 +206,8 @@ pub struct TargetIdentity {
     pub iqn: String,
     /// NVMe qualified name.
     pub nqn: String,
+    /// Serial number of the NVM subsystem.
+    pub nvme_serial: String,
     /// SRP target port identifier.
     pub srp: SrpIdentity,
 }
@@ -234,6 +236,7 @@ impl TargetIdentity {
         Self {
             iqn: target.iqn.clone().unwrap_or_else(|| default_iqn(name)),
             nqn: target.nqn.clone().unwrap_or_else(|| default_nqn(name)),
+            nvme_serial: format!("{:016x}", high(machine.derive("target nvme serial", name))),
             srp: SrpIdentity {
                 id_ext: target.srp_id_ext.unwrap_or(derived),
                 ioc_guid: target.srp_ioc_guid.unwrap_or(derived),

@@ -6,38 +6,27 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use pagecast_core::scsi::{PortName, ScsiSession, TargetPort};
+use pagecast_core::scsi::PortName;
 use pagecast_rdma::fabric::ConnectRequest;
 
 use super::directory::PortalDirectory;
 use super::listeners::{self, Portal};
-use super::logins::{AdmitError, Answer, Newcomer};
-use super::targets::relative_port;
-use super::{Control, IscsiNexus, Nexus, SEND_SIZE};
-use crate::config::Transport;
+use super::logins::{AdmitError, Answer, Newcomer, SPARE_RECEIVES};
+use super::{Control, IscsiNexus, Nexus, Origin, SEND_SIZE};
 use crate::iscsi::connection::Timers;
 use crate::iscsi::directory::PORTAL_GROUP;
 use crate::iscsi::login::{LoginStatus, LoginSummary};
 use crate::iscsi::parameters::{Datamover, Limits};
 use crate::iser;
-use crate::session::Session;
 use crate::shard::connection::Connection;
 use crate::shard::iscsi::Channel;
 use crate::shard::messages::{Admission, CloseReason, ConnectionKey, ShardMessage};
 use crate::shard::protocol::Protocol;
 use crate::shard::stream::Stream;
 
-/// Connections that have not logged in, of all portals. Each of them has a limited time for it, and so have discovery sessions.
-const MAX_STRANGERS: usize = 128;
-/// The same from one address, so that nobody takes all the room.
-const MAX_STRANGERS_OF_ONE: usize = 32;
-
 /// Bytes of a data segment that an iSER initiator may send, and of its message with a few additional headers.
 const ISER_SEGMENT: usize = 8192;
 pub(super) const ISER_MESSAGE: usize = iser::message::MESSAGE_HEADERS + ISER_SEGMENT + 48;
-
-/// Receives beyond the command window: for immediate PDUs, and for logins.
-pub(super) const SPARE_RECEIVES: u32 = 8;
 
 impl Control {
     /// Accepts a connection request of an iSER initiator (RFC 7145 section 5.1). Logging in comes after that.
@@ -68,7 +57,7 @@ impl Control {
         let (connection, completions) = self.make_connection(request, newcomer)?;
         let (key, depth) = (connection.key, connection.reads_free);
         let id = Some(request.connection);
-        self.enter(connection, id, None, completions, portal.targets.clone());
+        self.enter(connection, id, None, completions, Origin::of(portal));
         let answer = Answer::accept(
             request,
             iser::negotiation::answer(invalidates).to_vec(),
@@ -115,8 +104,7 @@ impl Control {
             established: true,
             ..Connection::new(key, port, session, protocol, buffers, caches)
         };
-        let targets = portal.targets.clone();
-        self.enter(Box::new(connection), None, None, 0, targets);
+        self.enter(Box::new(connection), None, None, 0, Origin::of(portal));
         Ok(())
     }
 
@@ -138,8 +126,11 @@ impl Control {
     ) -> Result<(Vec<ConnectionKey>, Admission), LoginStatus> {
         let shared = Arc::clone(&self.shared);
         let entry = (self.connections.get(&key)).ok_or(LoginStatus::SERVICE_UNAVAILABLE)?;
-        let (peer, transport, targets) =
-            (entry.peer.clone(), entry.transport, entry.targets.clone());
+        let (peer, transport, targets) = (
+            entry.peer.clone(),
+            entry.transport,
+            entry.origin.targets.clone(),
+        );
         let refused = |why: &str| {
             tracing::warn!(initiator = %summary.initiator, target = ?summary.target, %peer, why, "refused a login");
         };
@@ -202,41 +193,6 @@ impl Control {
         self.log_in(key, nexus, &session);
         let tsih = u16::try_from(session.id.0 % 0xffff).unwrap_or_default() + 1;
         Ok((after, Admission { session, tsih }))
-    }
-
-    /// Strangers are many or few, but never all that there is room for.
-    fn check_room(&self, peer: &str) -> Result<(), AdmitError> {
-        if self.draining {
-            return Err(AdmitError::Full("the daemon is stopping"));
-        }
-        let strangers = self.connections.values();
-        let strangers = strangers.filter(|entry| entry.session.is_none());
-        let (mut all, mut of_one) = (0, 0);
-        for stranger in strangers {
-            all += 1;
-            of_one += usize::from(stranger.peer == peer);
-        }
-        if all >= MAX_STRANGERS || of_one >= MAX_STRANGERS_OF_ONE {
-            return Err(AdmitError::Full(
-                "too many connections that have not logged in",
-            ));
-        }
-        Ok(())
-    }
-
-    /// The session of a connection that has not logged in: it has no logical unit.
-    fn stranger(&mut self, transport: Transport, peer: String) -> Arc<Session> {
-        let port = TargetPort {
-            relative_identifier: relative_port(transport),
-            group: 1,
-            name: PortName::Iscsi {
-                target: String::new(),
-                portal_group: PORTAL_GROUP,
-            },
-        };
-        let scsi = ScsiSession::new(port, &std::collections::BTreeMap::new());
-        let initiator = "(not logged in)".to_owned();
-        self.session(scsi, transport, initiator, peer, "", "")
     }
 
     fn channel(

@@ -11,17 +11,26 @@ use pagecast_rdma::fabric::{
 use thiserror::Error;
 
 use super::targets::{Group, Target, relative_port};
-use super::{Control, Entry, Nexus};
+use super::{Control, Entry, Nexus, Origin};
 use crate::config::Transport;
+use crate::iscsi::directory::PORTAL_GROUP;
 use crate::session::{Session, SessionId};
 use crate::shard::connection::{Connection, MessageBuffers};
-use crate::shard::messages::{Admission, CloseReason, ConnectionKey, ShardMessage};
+use crate::shard::messages::{Admission, CloseReason, ConnectionKey, NvmeAdmission, ShardMessage};
 use crate::shard::protocol::Protocol;
 
 /// Send queue entries per command: room for a response and a few data requests each.
 const SENDS_PER_COMMAND: u32 = 4;
 /// Gather entries that we ask of a queue pair.
 const GATHER: u32 = 16;
+
+/// Connections that have not logged in, of all portals. Each of them has a limited time for it, and so have discovery sessions.
+const MAX_STRANGERS: usize = 128;
+/// The same from one address, so that nobody takes all the room.
+const MAX_STRANGERS_OF_ONE: usize = 32;
+
+/// Receives beyond what the peer may have in flight: for immediate PDUs of iSCSI, and for logins.
+pub(super) const SPARE_RECEIVES: u32 = 8;
 
 /// An answer to a login that waits until what it replaces is gone. If that takes too long, the initiator gives up, or the
 /// shard does: a connection that is not established in time is closed.
@@ -43,6 +52,8 @@ pub(super) enum Answer {
     },
     /// A login over an established connection.
     Admit(Admission),
+    /// An NVMe Connect.
+    Connect(Box<NvmeAdmission>),
 }
 
 impl Answer {
@@ -99,6 +110,10 @@ impl Control {
                 let refused = self.admit_srp(request, &portal).err();
                 refused.map(|reject| reject.map_or_else(Vec::new, |reject| reject.emit().to_vec()))
             }
+            Some(portal) if portal.transport == Transport::NvmeRdma => {
+                let refused = self.open_nvme(request, &portal).err();
+                refused.map(|reject| reject.emit().to_vec())
+            }
             Some(portal) => self.open_iser(request, &portal).err().map(|error| {
                 tracing::warn!(peer = %request.peer, %error, "refused a connection");
                 Vec::new()
@@ -111,6 +126,50 @@ impl Control {
                 tracing::debug!(?connection, %error, "reject");
             }
         }
+    }
+
+    /// Strangers are many or few, but never all that there is room for.
+    pub(super) fn check_room(&self, peer: &str) -> Result<(), AdmitError> {
+        if self.draining {
+            return Err(AdmitError::Full("the daemon is stopping"));
+        }
+        let strangers = self.connections.values();
+        let strangers = strangers.filter(|entry| entry.nexus.is_none() && !entry.origin.expected);
+        let (mut all, mut of_one) = (0, 0);
+        for stranger in strangers {
+            all += 1;
+            of_one += usize::from(stranger.peer == peer);
+        }
+        if all >= MAX_STRANGERS || of_one >= MAX_STRANGERS_OF_ONE {
+            return Err(AdmitError::Full(
+                "too many connections that have not logged in",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The session of a connection that has not logged in: it has no logical unit.
+    pub(super) fn stranger(&mut self, transport: Transport, peer: String) -> Arc<Session> {
+        self.session_without_units(transport, "(not logged in)".to_owned(), peer)
+    }
+
+    /// A session that belongs to no target.
+    pub(super) fn session_without_units(
+        &mut self,
+        transport: Transport,
+        initiator: String,
+        peer: String,
+    ) -> Arc<Session> {
+        let port = TargetPort {
+            relative_identifier: relative_port(transport),
+            group: 1,
+            name: PortName::Iscsi {
+                target: String::new(),
+                portal_group: PORTAL_GROUP,
+            },
+        };
+        let scsi = ScsiSession::new(port, &std::collections::BTreeMap::new());
+        self.session(scsi, transport, initiator, peer, "", "")
     }
 
     /// The number of an adapter that a connection came in over.
@@ -134,7 +193,7 @@ impl Control {
         id: Option<ConnectionId>,
         nexus: Option<Nexus>,
         completions: u32,
-        targets: Arc<[usize]>,
+        origin: Origin,
     ) {
         let (key, port) = (connection.key, connection.port);
         self.connections.insert(
@@ -145,7 +204,8 @@ impl Control {
                 session: None,
                 port,
                 completions,
-                targets,
+                origin,
+                ending: false,
                 transport: connection.session.transport,
                 peer: connection.session.peer.clone(),
             },
@@ -160,13 +220,20 @@ impl Control {
     }
 
     /// A connection belongs to a session from now on.
+    pub(super) fn join(&mut self, key: ConnectionKey, nexus: Nexus, session: &Arc<Session>) {
+        if let Some(entry) = self.connections.get_mut(&key) {
+            session.connections.fetch_add(1, Relaxed);
+            entry.session = Some(Arc::clone(session));
+            entry.nexus = Some(nexus);
+        }
+    }
+
+    /// A connection belongs to a session from now on, and with it its initiator is logged in.
     pub(super) fn log_in(&mut self, key: ConnectionKey, nexus: Nexus, session: &Arc<Session>) {
-        let Some(entry) = self.connections.get_mut(&key) else {
+        if !self.connections.contains_key(&key) {
             return;
-        };
-        session.connections.fetch_add(1, Relaxed);
-        entry.session = Some(Arc::clone(session));
-        entry.nexus = Some(nexus.clone());
+        }
+        self.join(key, nexus.clone(), session);
         self.shared
             .sessions()
             .insert(session.id, Arc::clone(session));
@@ -214,6 +281,9 @@ impl Control {
     fn answer(&mut self, key: ConnectionKey, answer: Answer) {
         match answer {
             Answer::Admit(admission) => self.tell(key, ShardMessage::Admitted(key, Ok(admission))),
+            Answer::Connect(admission) => {
+                self.tell(key, ShardMessage::Connected(key, Ok(admission)));
+            }
             Answer::Accept {
                 private_data,
                 responder_resources,
@@ -383,8 +453,10 @@ impl Control {
 
     /// A connection is gone from its nexus and session.
     pub(super) fn leave(&mut self, entry: &Entry, connection: ConnectionKey) {
-        if let Some(Nexus::Srp(nexus)) = entry.nexus {
-            self.nexuses.leave(nexus, connection);
+        match entry.nexus {
+            Some(Nexus::Srp(nexus)) => self.nexuses.leave(nexus, connection),
+            Some(Nexus::Nvme(controller)) => self.queue_gone(controller, connection),
+            Some(Nexus::Iscsi(_)) | None => {}
         }
         let (Some(session), Some(nexus)) = (&entry.session, &entry.nexus) else {
             return;

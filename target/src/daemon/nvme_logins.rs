@@ -1,29 +1,455 @@
 //! NVMe hosts: connection requests of queues, and Connect, which makes controllers (NVMe base 2.0 section 6.3).
+//!
+//! Every Connect to an admin queue makes a controller of its own (the dynamic controller model), and with it a session. I/O
+//! queues join it later, each over a connection of its own, and all of them go when the admin queue goes.
 
-use pagecast_core::nvme::{Completion, Status};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use pagecast_core::nvme::{
+    ADMIN_QUEUE_DEPTH, Completion, Controller, ControllerSetup, DISCOVERY_NQN, Kind, SQE_SIZE,
+    Status,
+};
+use pagecast_core::scsi::PortName;
 use pagecast_rdma::fabric::ConnectRequest;
 
-use super::Control;
+use super::adapters::staging_share;
 use super::listeners::Portal;
-use crate::nvme::auth::Exchange;
-use crate::nvme::cm::Reject;
+use super::logins::{AdmitError, Answer, Newcomer, SPARE_RECEIVES};
+use super::targets::relative_port;
+use super::{Control, Nexus, Origin, devices};
+use crate::config::Transport;
+use crate::iscsi::directory::PORTAL_GROUP;
+use crate::nvme::auth::{Credentials, Exchange};
+use crate::nvme::capsule::IN_CAPSULE;
+use crate::nvme::cm::{self, Reject};
+use crate::nvme::connect::{ANY_CONTROLLER, invalid_in_command, invalid_in_data};
+use crate::session::Session;
 use crate::shard::entropy::entropy;
-use crate::shard::messages::{ConnectionKey, NvmeConnect, ShardMessage};
+use crate::shard::messages::{
+    CloseReason, ConnectionKey, NvmeAdmission, NvmeConnect, ShardMessage,
+};
+use crate::shard::nvme::Channel;
+use crate::shard::protocol::Protocol;
+
+/// The longest message that a host sends: a submission queue entry with data.
+pub(super) const CAPSULE: usize = SQE_SIZE + IN_CAPSULE as usize;
+
+/// I/O queues of a controller. Hosts ask for one per CPU.
+const MAX_IO_QUEUES: u16 = 64;
+
+/// The largest controller identifier (NVMe base 2.0 section 4.2.3.1 reserves what is above). 0 is valid, and never used.
+const MAX_CONTROLLER_ID: u16 = 0xffef;
+
+/// Byte offsets in Connect's submission queue entry and in its data, for those who are told what was wrong.
+mod at {
+    pub(super) const QUEUE: u16 = 42;
+    pub(super) const HOST_ID: u16 = 0;
+    pub(super) const CONTROLLER: u16 = 16;
+    pub(super) const SUBSYSTEM: u16 = 256;
+    pub(super) const HOST_NQN: u16 = 512;
+}
+
+/// What an admitted Connect has to wait for, and its answer.
+type Admitted = (Vec<ConnectionKey>, NvmeAdmission);
+
+/// The controllers that hosts are connected to. Their identifiers differ across subsystems as well: simpler for logs.
+#[derive(Debug, Default)]
+pub(super) struct Controllers {
+    by_id: HashMap<u16, Association>,
+    /// The identifier that was given last.
+    last: u16,
+}
+
+/// A controller with its host's queues.
+#[derive(Debug)]
+struct Association {
+    controller: Arc<Controller>,
+    session: Arc<Session>,
+    /// What each queue's host has to prove.
+    credentials: Option<Arc<Credentials>>,
+    /// The connections of its queues, by queue identifier.
+    queues: BTreeMap<u16, ConnectionKey>,
+}
+
+impl Association {
+    fn admission(&self) -> NvmeAdmission {
+        NvmeAdmission {
+            session: Arc::clone(&self.session),
+            controller: Arc::clone(&self.controller),
+            credentials: self.credentials.clone(),
+        }
+    }
+}
+
+impl Controllers {
+    /// An identifier that no controller has, and none had lately.
+    fn free_id(&mut self) -> Option<u16> {
+        for _ in 0..MAX_CONTROLLER_ID {
+            self.last = self.last % MAX_CONTROLLER_ID + 1;
+            if !self.by_id.contains_key(&self.last) {
+                return Some(self.last);
+            }
+        }
+        None
+    }
+}
 
 impl Control {
     /// Accepts a queue's connection request. Connect comes after that.
     pub(super) fn open_nvme(
         &mut self,
-        _request: &ConnectRequest,
-        _portal: &Portal,
+        request: &ConnectRequest,
+        portal: &Portal,
     ) -> Result<(), Reject> {
-        Err(Reject::NoResources)
+        let peer = match request.peer.ip() {
+            Some(ip) => ip.to_string(),
+            None => request.peer.to_string(),
+        };
+        let refused = |why: &dyn std::fmt::Display| {
+            tracing::warn!(%peer, %why, "refused a connection");
+        };
+        let wanted = cm::Request::parse(&request.private_data).inspect_err(|why| refused(why))?;
+        let entries = self
+            .entries(&wanted, request)
+            .inspect_err(|why| refused(why))?;
+        self.open_queue(request, portal, &peer, wanted.queue, entries)
+            .map_err(|error| {
+                refused(&error);
+                Reject::NoResources
+            })
+    }
+
+    /// The entries that a queue will have.
+    fn entries(&self, wanted: &cm::Request, request: &ConnectRequest) -> Result<u16, Reject> {
+        let limit = match wanted.queue {
+            0 => ADMIN_QUEUE_DEPTH,
+            1..=MAX_IO_QUEUES => self.io_queue_depth(),
+            _ => return Err(Reject::InvalidQueue),
+        };
+        // A queue of one entry can hold none: head and tail tell a full one from an empty one by it.
+        if wanted.send_entries < 2 || wanted.queue == 0 && wanted.send_entries > ADMIN_QUEUE_DEPTH {
+            return Err(Reject::InvalidSendEntries);
+        }
+        if wanted.receive_entries == 0 {
+            return Err(Reject::InvalidReceiveEntries);
+        }
+        if request.peer_responder_resources == 0 {
+            return Err(Reject::InvalidIrd);
+        }
+        Ok(limit.min(wanted.send_entries).min(wanted.receive_entries))
+    }
+
+    fn io_queue_depth(&self) -> u16 {
+        u16::try_from(self.shared.settings.queue_depth).unwrap_or(u16::MAX)
+    }
+
+    fn open_queue(
+        &mut self,
+        request: &ConnectRequest,
+        portal: &Portal,
+        peer: &str,
+        queue: u16,
+        entries: u16,
+    ) -> Result<(), AdmitError> {
+        let expected = queue != 0 && self.expects_queue(peer);
+        if !expected || self.draining {
+            self.check_room(peer)?;
+        }
+        let port = self.port_for(&request.adapter)?;
+        let invalidates = request.adapter.capabilities().send_with_invalidate;
+        let newcomer = Newcomer {
+            session: self.stranger(portal.transport, peer.to_owned()),
+            protocol: Protocol::Nvme(Box::new(Channel::new(queue, entries, invalidates))),
+            port,
+            commands: entries.into(),
+            receives: u32::from(entries) + SPARE_RECEIVES,
+        };
+        let (connection, completions) = self.make_connection(request, newcomer)?;
+        let (key, depth) = (connection.key, connection.reads_free);
+        let origin = Origin {
+            local: request.local.ip(),
+            expected,
+            ..Origin::of(portal)
+        };
+        self.enter(
+            connection,
+            Some(request.connection),
+            None,
+            completions,
+            origin,
+        );
+        let answer = Answer::accept(request, cm::accept(entries).to_vec(), depth);
+        self.answer_after(key, Vec::new(), answer);
+        Ok(())
+    }
+
+    /// Whether an I/O queue from there is not a stranger's: hosts open all of them at once, and connect them then.
+    fn expects_queue(&self, peer: &str) -> bool {
+        let (mut room, mut pending) = (0, 0);
+        for association in self.controllers.by_id.values() {
+            let controller = &association.controller;
+            if association.session.peer == peer && !controller.is_discovery() {
+                room += usize::from(controller.queues());
+            }
+        }
+        for entry in self.connections.values() {
+            let waits = entry.origin.expected && entry.nexus.is_none();
+            pending += usize::from(waits && entry.peer == peer);
+        }
+        pending < room
     }
 
     /// A shard asks whether a host may connect.
-    pub(super) fn nvme_connect(&mut self, key: ConnectionKey, _connect: &NvmeConnect) {
-        let refused = Completion::from(Status::CONNECT_INVALID_HOST);
-        self.tell(key, ShardMessage::Connected(key, Err(refused)));
+    pub(super) fn nvme_connect(&mut self, key: ConnectionKey, connect: &NvmeConnect) {
+        let admitted = match connect.command.queue {
+            0 => self.connect_admin(key, connect),
+            _ => self.connect_io(key, connect),
+        };
+        match admitted {
+            Ok((after, admission)) => {
+                self.answer_after(key, after, Answer::Connect(Box::new(admission)));
+            }
+            Err(completion) => {
+                self.shared.refused.fetch_add(1, Relaxed);
+                self.tell(key, ShardMessage::Connected(key, Err(completion)));
+            }
+        }
+    }
+
+    /// Makes a controller, if the host may have one.
+    fn connect_admin(
+        &mut self,
+        key: ConnectionKey,
+        connect: &NvmeConnect,
+    ) -> Result<Admitted, Completion> {
+        let shared = Arc::clone(&self.shared);
+        let data = &connect.data;
+        let host = &data.host;
+        let (peer, origin) = self.newcomer(key)?;
+        let refused = |why: &str| {
+            tracing::warn!(host = %host.nqn, subsystem = %data.subsystem, %peer, why, "refused a host");
+        };
+        if data.controller != ANY_CONTROLLER {
+            refused("it asks for a certain controller, where controllers are dynamic");
+            return Err(invalid_in_data(at::CONTROLLER));
+        }
+        // Hosts have to be told apart (NVMe base 2.0 section 5.27.1.25).
+        if host.id == [0; 16] {
+            refused("its host identifier is zero");
+            return Err(invalid_in_data(at::HOST_ID));
+        }
+        if self.draining {
+            return Err(Status::CONNECT_BUSY.into());
+        }
+        if data.subsystem == DISCOVERY_NQN {
+            return self.connect_discovery(key, connect, peer, &origin);
+        }
+        let mut here = origin
+            .targets
+            .iter()
+            .filter_map(|&index| shared.targets.get(index));
+        let Some(target) = here.find(|target| target.identity.nqn == data.subsystem) else {
+            refused("no target of this portal has that name");
+            return Err(invalid_in_data(at::SUBSYSTEM));
+        };
+        let Some(group) = target.group_of(&[host.nqn.clone(), peer.clone()]) else {
+            refused(
+                "no access group admits it; add its name to \"initiators\" of a group of this target",
+            );
+            return Err(Status::CONNECT_INVALID_HOST.into());
+        };
+        if self.sessions.len() >= shared.settings.max_sessions as usize {
+            refused("\"max_sessions\" initiators are logged in already");
+            return Err(Status::CONNECT_BUSY.into());
+        }
+        let id = (self.controllers.free_id()).ok_or(Completion::from(Status::CONNECT_BUSY))?;
+        let after = self.leaving(&data.subsystem, &host.nqn, host.id);
+        // Nobody sees it: namespaces have no port.
+        let name = PortName::Iscsi {
+            target: target.identity.nqn.clone(),
+            portal_group: PORTAL_GROUP,
+        };
+        let initiator = host.nqn.clone();
+        let session = self.new_session(target, group, name, Transport::NvmeRdma, initiator, peer);
+        let serial = target.identity.nvme_serial.clone();
+        let controller = Controller::new(self.setup(id, connect, Kind::Io, serial));
+        let association = Association {
+            controller,
+            session: Arc::clone(&session),
+            credentials: None,
+            queues: [(0, key)].into(),
+        };
+        let admission = association.admission();
+        self.controllers.by_id.insert(id, association);
+        self.log_in(key, Nexus::Nvme(id), &session);
+        Ok((after, admission))
+    }
+
+    /// Makes a discovery controller. It has no session, because it shows nothing that could be lost.
+    fn connect_discovery(
+        &mut self,
+        _key: ConnectionKey,
+        _connect: &NvmeConnect,
+        _peer: String,
+        _origin: &Origin,
+    ) -> Result<Admitted, Completion> {
+        Err(invalid_in_data(at::SUBSYSTEM))
+    }
+
+    fn setup(&self, id: u16, connect: &NvmeConnect, kind: Kind, serial: String) -> ControllerSetup {
+        ControllerSetup {
+            kind,
+            id,
+            subsystem: connect.data.subsystem.clone(),
+            host: connect.data.host.clone(),
+            serial,
+            port: relative_port(Transport::NvmeRdma),
+            queue_depth: self.io_queue_depth(),
+            queues: MAX_IO_QUEUES,
+            in_capsule: IN_CAPSULE,
+            max_transfer: devices::max_transfer(staging_share(&self.shared.settings)),
+            keep_alive: connect.command.keep_alive,
+            now: connect.now,
+        }
+    }
+
+    /// Adds an I/O queue to a controller.
+    fn connect_io(
+        &mut self,
+        key: ConnectionKey,
+        connect: &NvmeConnect,
+    ) -> Result<Admitted, Completion> {
+        let (peer, _) = self.newcomer(key)?;
+        let (data, queue) = (&connect.data, connect.command.queue);
+        let refused = |why: &str| {
+            tracing::warn!(host = %data.host.nqn, subsystem = %data.subsystem, controller = data.controller, queue, %peer, why,
+                "refused an I/O queue");
+        };
+        let ending = |key: &ConnectionKey| {
+            let entry = self.connections.get(key);
+            entry.is_none_or(|entry| entry.ending)
+        };
+        let mut after = Vec::new();
+        let association = self.controllers.by_id.get_mut(&data.controller);
+        let Some(association) = association.filter(|association| {
+            // A controller whose admin queue goes is none any more.
+            let admin = association.queues.get(&0);
+            association.controller.subsystem() == data.subsystem
+                && admin.is_some_and(|admin| !ending(admin))
+        }) else {
+            refused("there is no such controller");
+            return Err(invalid_in_data(at::CONTROLLER));
+        };
+        let controller = &association.controller;
+        let wrong = if controller.host().nqn != data.host.nqn {
+            Some((
+                "the controller is another host's",
+                invalid_in_data(at::HOST_NQN),
+            ))
+        } else if controller.host().id != data.host.id {
+            Some((
+                "the controller is another host's",
+                invalid_in_data(at::HOST_ID),
+            ))
+        } else if controller.is_discovery() || queue > controller.queues() {
+            let result = invalid_in_command(at::QUEUE);
+            Some(("the controller has no such queue", result))
+        } else if !controller.is_enabled() {
+            Some((
+                "the controller is not enabled",
+                invalid_in_command(at::QUEUE),
+            ))
+        } else {
+            None
+        };
+        if let Some((why, completion)) = wrong {
+            refused(why);
+            return Err(completion);
+        }
+        if let Some(&other) = association.queues.get(&queue) {
+            // A host that has lost a queue connects it again, maybe before all of the old one is gone.
+            if !ending(&other) {
+                refused("it has that queue already");
+                return Err(Status::COMMAND_SEQUENCE_ERROR.into());
+            }
+            after.push(other);
+        }
+        association.queues.insert(queue, key);
+        let admission = association.admission();
+        let nexus = Nexus::Nvme(controller.id());
+        self.join(key, nexus, &admission.session);
+        Ok((after, admission))
+    }
+
+    /// Where a connection that connects a queue came from.
+    fn newcomer(&self, key: ConnectionKey) -> Result<(String, Origin), Completion> {
+        let entry = self.connections.get(&key);
+        let entry = entry.filter(|entry| !entry.ending && entry.nexus.is_none());
+        let entry = entry.ok_or(Completion::from(Status::COMMAND_SEQUENCE_ERROR))?;
+        Ok((entry.peer.clone(), entry.origin.clone()))
+    }
+
+    /// Queues of earlier controllers of a host's that are on their way out. It must not hear of its new one before they are gone: a
+    /// write of theirs that came to the device late would overwrite what it writes from now on.
+    fn leaving(&self, subsystem: &str, nqn: &str, id: [u8; 16]) -> Vec<ConnectionKey> {
+        let ending = |key: &ConnectionKey| {
+            let entry = self.connections.get(key);
+            entry.is_some_and(|entry| entry.ending)
+        };
+        let earlier = self.controllers.by_id.values().filter(|association| {
+            let controller = &association.controller;
+            let host = controller.host();
+            controller.subsystem() == subsystem && host.nqn == nqn && host.id == id
+        });
+        earlier
+            .flat_map(|association| association.queues.values().copied())
+            .filter(ending)
+            .collect()
+    }
+
+    /// A queue of a controller is on its way out. Without its admin queue a controller is nothing.
+    pub(super) fn queue_ends(&mut self, controller: u16, key: ConnectionKey) {
+        let Some(association) = self.controllers.by_id.get(&controller) else {
+            return;
+        };
+        if association.queues.get(&0) == Some(&key) {
+            self.end_io_queues(controller);
+        }
+    }
+
+    /// A queue of a controller is gone.
+    pub(super) fn queue_gone(&mut self, controller: u16, key: ConnectionKey) {
+        let Some(association) = self.controllers.by_id.get_mut(&controller) else {
+            return;
+        };
+        // Its number may be another connection's already.
+        association.queues.retain(|_, queue| *queue != key);
+        if association.queues.is_empty() {
+            self.controllers.by_id.remove(&controller);
+        }
+    }
+
+    fn end_io_queues(&mut self, controller: u16) {
+        let Some(association) = self.controllers.by_id.get(&controller) else {
+            return;
+        };
+        let queues: Vec<_> = (association.queues.iter())
+            .filter(|&(&number, _)| number != 0)
+            .map(|(_, &key)| key)
+            .collect();
+        for key in queues {
+            self.end(key, CloseReason::ControllerGone);
+        }
+    }
+
+    /// A host has reset its controller: its I/O queues go.
+    pub(super) fn controller_reset(&mut self, key: ConnectionKey) {
+        let nexus = self.connections.get(&key).map(|entry| &entry.nexus);
+        if let Some(&Some(Nexus::Nvme(controller))) = nexus {
+            self.end_io_queues(controller);
+        }
     }
 
     /// Looks at a message of a host that authenticates.
@@ -39,7 +465,4 @@ impl Control {
         };
         self.tell(key, ShardMessage::Authenticated(key, exchange, completion));
     }
-
-    /// A host has reset its controller: its I/O queues go.
-    pub(super) fn controller_reset(&mut self, _key: ConnectionKey) {}
 }

@@ -8,7 +8,7 @@ use pagecast_rdma::fabric::{ConnectRequest, PeerAddress};
 use super::listeners::Portal;
 use super::logins::{AdmitError, Answer, Newcomer};
 use super::targets::Target;
-use super::{Control, Nexus};
+use super::{Control, Nexus, Origin};
 use crate::config::Transport;
 use crate::shard::messages::{CloseReason, ConnectionKey};
 use crate::shard::protocol::Protocol;
@@ -145,7 +145,7 @@ impl Control {
             Some(request.connection),
             Some(Nexus::Srp(nexus)),
             completions,
-            Arc::default(),
+            Origin::default(),
         );
         self.log_in(key, Nexus::Srp(nexus), &session);
         let after = self.replaced_by(nexus, key, login.action);

@@ -1,6 +1,7 @@
 //! What other threads tell a shard, and what a shard tells the control thread.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use pagecast_core::nvme::{Completion, Controller};
@@ -76,6 +77,8 @@ pub struct NvmeConnect {
     pub command: ConnectCommand,
     /// Its data.
     pub data: ConnectData,
+    /// When it came, on the shards' clock.
+    pub now: Duration,
 }
 
 /// To the control thread.

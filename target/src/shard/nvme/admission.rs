@@ -1,5 +1,7 @@
 //! Connect and authentication: what comes before commands.
 
+use std::time::Duration;
+
 use pagecast_core::nvme::{Command, Completion, Queue, Status};
 
 use super::super::Shard;
@@ -72,7 +74,8 @@ impl Shard {
         }
         channel.state = State::Connecting(id, command);
         self.tasks.get(id).phase = Phase::Decision;
-        let connect = Box::new(NvmeConnect { command, data });
+        let now = Duration::from_nanos(self.clock);
+        let connect = Box::new(NvmeConnect { command, data, now });
         self.control.send(ControlMessage::Connect { key, connect });
     }
 
