@@ -1,5 +1,10 @@
 //! Tests of whole commands.
 
+mod admin;
+mod admin_features;
+mod admin_hostile;
+mod admin_identify;
+mod admin_properties;
 mod events;
 mod fused;
 mod io;
