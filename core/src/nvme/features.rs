@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::admin;
 use super::command::Command;
-use super::controller::{Controller, ControllerSetup};
+use super::controller::{Controller, ControllerSetup, Kind};
 use super::events;
 use super::plan::{Completion, Plan, Planned};
 use super::properties::GRANULARITY;
@@ -65,6 +65,15 @@ static FEATURES: &[Feature] = &[
     // Connect has set it.
     feature(id::HOST_IDENTIFIER, false, false),
 ];
+
+/// Identifiers of the features that a controller has.
+pub(crate) fn identifiers(kind: &Kind) -> impl Iterator<Item = u8> {
+    let discovery = matches!(kind, Kind::Discovery(_));
+    FEATURES
+        .iter()
+        .filter(move |feature| feature.discovery || !discovery)
+        .map(|feature| feature.id)
+}
 
 /// What a host has set.
 #[derive(Debug)]

@@ -48,8 +48,9 @@ static PAGES: &[Page] = &[
     page(0x02, Who::Io, health::page),
     page(0x03, Who::Io, firmware),
     page(0x04, Who::Io, changed_namespaces),
-    page(0x05, Who::Io, effects::page),
+    page(0x05, Who::Io, effects::commands),
     page(0x0c, Who::Io, ana::page),
+    page(0x12, Who::Io, effects::features),
     page(0x70, Who::Discovery, discovery),
 ];
 

@@ -90,9 +90,11 @@ impl Queue {
 
 /// Ends a block operation that a queue planned.
 #[inline]
-pub fn complete(_op: &BlockOp, result: Result<(), BlockFault>) -> Completion {
+pub fn complete(op: &BlockOp, result: Result<(), BlockFault>) -> Completion {
     match result {
         Ok(()) => Completion::SUCCESS,
+        // Dataset Management is a hint, which may be ignored (NVM command set 1.0 section 3.2.3).
+        Err(BlockFault::Unsupported) if matches!(op, BlockOp::Unmap(_)) => Completion::SUCCESS,
         Err(fault) => Status::from(fault).into(),
     }
 }

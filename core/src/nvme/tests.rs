@@ -7,6 +7,7 @@ mod admin_identify;
 mod admin_properties;
 mod events;
 mod fused;
+mod hostile;
 mod io;
 mod io_fixture;
 mod log;

@@ -1,7 +1,8 @@
-//! Commands Supported and Effects (NVMe base 2.0 section 5.16.1.6).
+//! What commands and features there are, and what they do (NVMe base 2.0 sections 5.16.1.6 and 5.16.1.19).
 
 use super::{Request, put};
 use crate::nvme::controller::Controller;
+use crate::nvme::features;
 use crate::nvme::opcodes::{self, Effects};
 use crate::nvme::status::Status;
 use crate::scsi::ScsiChannel;
@@ -11,7 +12,8 @@ const NVM: u8 = 0;
 /// Where I/O commands begin.
 const IO: usize = 1024;
 
-pub(super) fn page(
+/// Commands Supported and Effects.
+pub(super) fn commands(
     controller: &Controller,
     request: &Request,
     _units: &mut ScsiChannel,
@@ -32,6 +34,22 @@ pub(super) fn page(
     }
     for row in opcodes::IO {
         set(IO, row.opcode, row.effects);
+    }
+    Ok(data)
+}
+
+/// FSUPP, and FSP: all features are of the controller. Changing one changes nothing but that.
+const SUPPORTED: u32 = 1 | 1 << 21;
+
+/// Feature Identifiers Supported and Effects.
+pub(super) fn features(
+    controller: &Controller,
+    _request: &Request,
+    _units: &mut ScsiChannel,
+) -> Result<Vec<u8>, Status> {
+    let mut data = vec![0; 256 * 4];
+    for id in features::identifiers(&controller.setup.kind) {
+        put(&mut data, usize::from(id) * 4, &SUPPORTED.to_le_bytes());
     }
     Ok(data)
 }

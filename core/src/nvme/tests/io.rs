@@ -458,4 +458,8 @@ fn what_went_wrong_ends_as_a_status() {
         assert_eq!(completion.status.field(), expected << 1, "{fault:?}");
         assert_eq!(completion.result, 0);
     }
+    let fault = Err(BlockFault::Unsupported);
+    assert_eq!(complete(&op, fault).status, Status::INVALID_OPCODE);
+    let hint = BlockOp::Unmap(vec![BlockRange { lba: 0, blocks: 1 }]);
+    assert_eq!(complete(&hint, fault).status, Status::SUCCESS);
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::io_fixture::{Io, LARGE, MAX_TRANSFER, PLAIN, READ_ONLY, THIN, command, get_log};
 use crate::nvme::controller::{DiscoverySource, Kind};
+use crate::nvme::plan::Plan;
 use crate::nvme::status::Status;
 use crate::scsi::{Statistics, StatisticsSource};
 
@@ -50,7 +51,10 @@ fn discovery() -> Io {
 #[test]
 fn supported_pages_are_those_that_are_there() {
     for (mut io, expected) in [
-        (Io::admin(), &[0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x0c][..]),
+        (
+            Io::admin(),
+            &[0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x0c, 0x12][..],
+        ),
         (discovery(), &[0x00, 0x01, 0x70][..]),
     ] {
         let data = io.log(0x00, 1024);
@@ -244,6 +248,24 @@ fn effects_are_those_of_the_table() {
     let mut other = get_log(0x05, 4096);
     other.cdw10[4] = 2 << 24;
     assert_eq!(io.status(&other), Status::INVALID_COMMAND_SET);
+}
+
+#[test]
+fn features_that_are_listed_are_there() {
+    let mut io = Io::admin();
+    let data = io.log(0x12, 1024);
+    for id in 0..=255_usize {
+        let mut get = command(0x0a, 0, 0, 1);
+        // Current value; an extended host identifier.
+        get.cdw10 = [id as u32, 1, 0, 0, 0, 0];
+        let there = match io.plan(&get) {
+            Plan::Respond(completion) => completion.status.is_success(),
+            other => matches!(other, Plan::Reply(_)),
+        };
+        let expected = if there { 1 | 1 << 21 } else { 0 };
+        assert_eq!(u32_at(&data, id * 4), expected, "{id:02x}");
+    }
+    assert_eq!(u32_at(&data, 0x0b * 4), 0x20_0001);
 }
 
 #[test]
