@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use pagecast_backends::testing::FaultyBackend;
 use pagecast_backends::{Backend, IoQueue};
 use pagecast_initiator::iser::{ConnectionHandle, IserInitiator};
+use pagecast_initiator::nvme::{NvmeHost, QueueHandle};
 use pagecast_initiator::{
     Buffer, ChannelId, ChannelState, Command, Data, Format, Initiator, InitiatorError,
     LoginOptions, Reply, Task, scsi,
@@ -48,6 +49,8 @@ pub struct Setup {
     pub shards: u32,
     /// The target's iSER portals, from port 3260 on.
     pub iser: u16,
+    /// The target's NVMe portals, from port 4420 on.
+    pub nvme: u16,
     /// Use the daemon's own I/O engine, with its threads.
     pub real_io: bool,
     /// What the initiators' adapters can do is changed by this.
@@ -68,6 +71,8 @@ pub struct World {
     pub initiators: Vec<Initiator>,
     /// One for iSER on each host, where the target has a portal for them.
     pub iser: Vec<IserInitiator>,
+    /// One for NVMe on each host, where the target has a portal for them.
+    pub nvme: Vec<NvmeHost>,
     /// The daemon, which is turned by hand.
     pub daemon: Daemon,
     /// The stores of the devices, by name, to make them fail.
@@ -86,6 +91,8 @@ pub struct World {
     channels: Vec<(Host, ChannelId)>,
     /// Who disconnects at the end.
     pub iser_connections: Vec<(Host, ConnectionHandle)>,
+    /// The same, over NVMe.
+    pub nvme_queues: Vec<(Host, QueueHandle)>,
     // The nodes live as long as these.
     _fabrics: Vec<Arc<SimFabric>>,
     directory: Directory,
@@ -103,6 +110,7 @@ impl Setup {
             hosts: 2,
             shards: 2,
             iser: 0,
+            nvme: 0,
             real_io: false,
             adjust: |_| {},
         }
@@ -139,6 +147,17 @@ impl Setup {
         self
     }
 
+    /// With an NVMe portal, and hosts for it.
+    pub fn nvme(self) -> Self {
+        self.nvme_portals(1)
+    }
+
+    /// With so many of them.
+    pub fn nvme_portals(mut self, count: u16) -> Self {
+        self.nvme = count;
+        self
+    }
+
     /// Builds it.
     pub fn build(self) -> World {
         World::new(self)
@@ -157,10 +176,14 @@ impl Setup {
                 settings.push_str(&format!("\"{key}\": {value},"));
             }
         }
-        let more: String = (0..self.iser)
-            .map(|number| {
-                let port = 3260 + number;
-                format!(r#", {{ "transport": "iser", "address": "0.0.0.0", "port": {port} }}"#)
+        let iser = (0..self.iser).map(|number| ("iser", 3260 + number));
+        let nvme = (0..self.nvme).map(|number| ("nvme-rdma", 4420 + number));
+        let more: String = iser
+            .chain(nvme)
+            .map(|(transport, port)| {
+                format!(
+                    r#", {{ "transport": "{transport}", "address": "0.0.0.0", "port": {port} }}"#
+                )
             })
             .collect();
         format!(
@@ -222,7 +245,7 @@ impl World {
         let now = Instant::now();
         let mut fabrics = vec![target];
         let mut initiators = Vec::new();
-        let mut iser = Vec::new();
+        let (mut iser, mut nvme) = (Vec::new(), Vec::new());
         for host in 0..setup.hosts {
             let ip = host_address(host);
             let fabric = net
@@ -232,6 +255,9 @@ impl World {
             if setup.iser > 0 {
                 iser.push(IserInitiator::new(&*fabric).expect("an initiator"));
             }
+            if setup.nvme > 0 {
+                nvme.push(NvmeHost::new(&*fabric).expect("a host"));
+            }
             fabrics.push(fabric);
         }
         let target_port = daemon.shared.targets[0].port_id().0;
@@ -240,6 +266,7 @@ impl World {
             net,
             initiators,
             iser,
+            nvme,
             daemon,
             stores: parts.stores,
             io,
@@ -251,6 +278,7 @@ impl World {
             settles_windows: true,
             channels: Vec::new(),
             iser_connections: Vec::new(),
+            nvme_queues: Vec::new(),
             _fabrics: fabrics,
             directory,
         }
@@ -296,6 +324,11 @@ impl World {
         for host in 0..self.iser.len() {
             if self.order.once_in(2) {
                 moved |= self.turn_iser(host);
+            }
+        }
+        for host in 0..self.nvme.len() {
+            if self.order.once_in(2) {
+                moved |= self.turn_nvme(host);
             }
         }
         moved
@@ -531,6 +564,9 @@ impl World {
             self.iser[host]
                 .disconnect(connection)
                 .expect("a disconnect");
+        }
+        for &(host, queue) in &self.nvme_queues {
+            self.nvme[host].disconnect(queue).expect("a disconnect");
         }
         self.settle();
         self.assert_nothing_held();

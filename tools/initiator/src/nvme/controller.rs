@@ -119,6 +119,7 @@ pub struct Bringup {
     waits: Waits,
     controller: Option<Controller>,
     found: Vec<u32>,
+    queues: Vec<QueueHandle>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,7 +164,14 @@ impl Bringup {
             waits: Waits::Nothing,
             controller: None,
             found: Vec::new(),
+            queues: Vec::new(),
         }
+    }
+
+    /// All queues that it has begun to connect, whatever became of them. Those of a bring-up that failed stay until somebody
+    /// disconnects them.
+    pub fn queues(&self) -> &[QueueHandle] {
+        &self.queues
     }
 
     /// Goes on as far as it can without turning the host. `Some` is the controller; then it must not be called again.
@@ -287,7 +295,9 @@ impl Bringup {
         }
         let mut options = QueueOptions::new(number, entries).connecting(connect);
         (self.options.adjust)(&mut options);
-        self.waits = Waits::ForQueue(host.connect(self.to, options)?);
+        let queue = host.connect(self.to, options)?;
+        self.queues.push(queue);
+        self.waits = Waits::ForQueue(queue);
         Ok(())
     }
 
