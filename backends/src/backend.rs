@@ -79,6 +79,8 @@ pub struct Properties {
     pub physical_block_size: u32,
     /// Opened without the right to write.
     pub read_only: bool,
+    /// [`Backend::set_size`] works.
+    pub can_resize: bool,
     /// [`Operation::Discard`] works.
     pub can_discard: bool,
     /// After a discard, the range reads as zeros.

@@ -279,7 +279,7 @@ impl Backend for FileBackend {
         if self.properties.read_only {
             return Err(BackendError::ReadOnly);
         }
-        // Errors mean what they mean to any other change.
+        // Errors mean what they do to any other change.
         let set = uninterrupted(|| self.store.set_size(size));
         set.map_err(|errno| from_errno(&Operation::Flush, errno))
     }

@@ -23,6 +23,7 @@ pub(crate) fn survey(store: &Store, read_only: bool) -> Result<Properties, Errno
             size: store.size()?,
             physical_block_size: PAGE,
             read_only,
+            can_resize: !read_only,
             can_discard: true,
             discard_zeroes: true,
             discard_granularity: PAGE,
@@ -55,6 +56,7 @@ fn file(store: &Store, read_only: bool) -> Result<Properties, Errno> {
         size,
         physical_block_size: block,
         read_only,
+        can_resize: !read_only,
         can_discard,
         discard_zeroes: can_discard,
         discard_granularity: if can_discard { block } else { 0 },
@@ -78,6 +80,7 @@ fn block_device(store: &Store, read_only: bool) -> Result<Properties, Errno> {
             SECTOR
         },
         read_only,
+        can_resize: false,
         can_discard,
         // Linux stopped believing any device that its discarded blocks read as zeros (4.12), and so do we.
         discard_zeroes: false,

@@ -1,11 +1,13 @@
 //! A device: one backing store with one identity, shared by every shard.
 
 pub mod range_locks;
+pub mod resize;
+mod size;
 mod statistics;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use pagecast_backends::{Backend, BackendError};
 use pagecast_core::block::BlockFault;
@@ -14,17 +16,14 @@ use pagecast_rdma::fabric::Adapter;
 use pagecast_rdma::windows::{DeviceWindows, RevokedRange, WindowCache};
 
 use crate::config::DeviceConfig;
-use crate::shard::locks::Waiter;
 use range_locks::RangeLocks;
+use resize::LockWaiter;
+pub use size::ServedSize;
+use size::SizeLease;
 use statistics::DeviceStatistics;
 
 /// Adapters that a process can serve at once. Their numbers index fixed tables, which the hot path reads without a lock.
 pub const MAX_ADAPTERS: usize = 16;
-
-/// How old the knowledge of the store's size may be. A file that somebody truncates leaves registered pages behind that
-/// still hold the old bytes; looking this often bounds how long they can be served, at the cost of at most a thousand
-/// `fstat` calls a second while the device is busy and none while it is idle.
-const SIZE_LEASE_NS: u64 = 1_000_000;
 
 /// One exported device.
 #[derive(Debug)]
@@ -44,10 +43,12 @@ pub struct Device {
     /// The windows on its page cache, on all adapters; none where zero copy is off.
     pub windows: Option<DeviceWindows>,
     /// Who writes where, for those who must be alone there.
-    pub locks: RangeLocks<Waiter>,
+    pub locks: RangeLocks<LockWaiter>,
     /// Counters by shard, so that shards do not fight over a cache line.
     pub counters: Arc<[Counters]>,
     size: SizeLease,
+    /// Held by whoever changes the size, which takes a while.
+    resizing: Mutex<()>,
     /// Times that written data was lost on the way to the medium.
     lost_writes: AtomicU64,
 }
@@ -124,10 +125,10 @@ impl Device {
         backend: Arc<dyn Backend>,
         path: PathBuf,
         config: DeviceConfig,
+        size: ServedSize,
         windows: Option<DeviceWindows>,
         shards: usize,
     ) -> Self {
-        let size = backend.properties().size;
         let counters: Arc<[Counters]> = (0..shards).map(|_| Counters::default()).collect();
         unit.set_statistics(Arc::new(DeviceStatistics {
             counters: Arc::clone(&counters),
@@ -143,10 +144,8 @@ impl Device {
             windows,
             locks: RangeLocks::new(shards),
             counters,
-            size: SizeLease {
-                checked: AtomicU64::new(0),
-                size: AtomicU64::new(size),
-            },
+            size: SizeLease::new(size),
+            resizing: Mutex::new(()),
             lost_writes: AtomicU64::new(0),
         }
     }
@@ -162,18 +161,11 @@ impl Device {
     }
 
     fn current_size(&self, now: u64) -> Result<u64, BlockFault> {
-        let lease = &self.size;
-        let checked = lease.checked.load(Relaxed);
-        if checked != 0 && now.saturating_sub(checked) < SIZE_LEASE_NS {
-            return Ok(lease.size.load(Relaxed));
+        if let Some(size) = self.size.fresh(now) {
+            return Ok(size);
         }
-        let size = self.backend.current_size().map_err(|error| {
-            lease.size.store(0, Relaxed);
-            fault(error, false)
-        })?;
-        let before = lease.size.swap(size, Relaxed);
-        lease.checked.store(now.max(1), Relaxed);
-        if size != before {
+        let there = || self.backend.current_size();
+        let note = |before, size| {
             tracing::warn!(device = %self.name, before, now = size, "the backing store changed its size");
             if let Some(windows) = &self.windows {
                 if size < before {
@@ -182,8 +174,14 @@ impl Device {
                     windows.grown_to(size);
                 }
             }
-        }
-        Ok(size)
+        };
+        let renewed = self.size.renew(now, there, note);
+        renewed.map_err(|error| fault(error, false))
+    }
+
+    /// Bytes that it is known to have, whether or not its store still does.
+    pub fn size(&self) -> u64 {
+        self.size.served()
     }
 
     /// Gets windows out of the way of an operation that takes pages out of the file; `done` is called, perhaps on another
@@ -233,9 +231,9 @@ impl Device {
         self.lost_writes.load(Relaxed)
     }
 
-    /// Whether its store is smaller than it was when it was opened, or gone.
+    /// Whether its store has less than the device is known to have, or is gone.
     pub fn is_failed(&self) -> bool {
-        self.size.size.load(Relaxed) < self.backend.properties().size
+        self.size.is_cut()
     }
 
     /// The longest that a command took in this period or the last, in microseconds.
@@ -251,13 +249,6 @@ impl Device {
     pub fn total(&self, counter: impl Fn(&Counters) -> &AtomicU64) -> u64 {
         statistics::total(&self.counters, counter)
     }
-}
-
-#[derive(Debug)]
-struct SizeLease {
-    /// When `size` was true, in nanoseconds; 0 for never.
-    checked: AtomicU64,
-    size: AtomicU64,
 }
 
 /// What core is told of a backend's error.

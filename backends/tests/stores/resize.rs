@@ -35,6 +35,7 @@ fn bytes_of(store: &FileBackend, offset: usize, length: usize) -> Vec<u8> {
 #[test]
 fn what_is_added_is_zeros_and_works_like_the_rest() {
     each_store(|store| {
+        assert!(store.properties().can_resize);
         store.set_size(MORE as u64).unwrap();
         assert_eq!(store.current_size(), Ok(MORE as u64));
         assert_eq!(bytes_of(store, 0, SIZE), pattern(0, SIZE));
@@ -146,6 +147,7 @@ fn sizes_that_cannot_be() {
             read_only: true,
         });
         let store = store.unwrap();
+        assert!(!store.properties().can_resize);
         assert_eq!(store.set_size(512), Err(BackendError::ReadOnly));
         assert_eq!(fs::metadata(&path).unwrap().len(), SIZE as u64);
     }
@@ -160,6 +162,7 @@ fn block_devices_are_only_looked_at() {
         return;
     };
     let store = open(Path::new(&device.0)).unwrap();
+    assert!(!store.properties().can_resize);
     let unsupported = Err(BackendError::Unsupported);
     assert_eq!(store.set_size(MORE as u64), unsupported);
     assert_eq!(store.set_size(512), unsupported);

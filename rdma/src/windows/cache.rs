@@ -20,6 +20,9 @@ use pagecast_memory::Memory;
 /// Windows that one miss heats at most; far more than any transfer touches at sensible window sizes.
 const HEATED_AT_ONCE: usize = 64;
 
+/// Windows that any device may grow by: 2 TiB's worth of 2 MiB each.
+const ROOM: u64 = 1 << 20;
+
 /// The page-cache windows of one device on one adapter.
 pub struct WindowCache {
     // Declared first, so dropped first: normally empty by then, as closing the cache deregisters everything. What is left
@@ -62,12 +65,13 @@ impl WindowCache {
         adapter: Arc<dyn Adapter>,
         mode: Mode,
     ) -> Self {
-        // Room to grow to twice the size and then some; a device that grows beyond is served staged there.
+        // Room to grow to a multiple of the size and then some; a device that grows beyond is served staged there. It costs a
+        // pointer for each 512 windows.
         let windows = source.size().div_ceil(shared.window_bytes());
         Self {
             regions: Mutex::default(),
             mapping: Mutex::default(),
-            slots: SlotTable::new(windows.saturating_mul(2).saturating_add(4096)),
+            slots: SlotTable::new(windows.saturating_mul(4).saturating_add(ROOM)),
             mode,
             closed: AtomicBool::new(false),
             counters: Counters::default(),

@@ -5,7 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::Management;
 use super::rpc::{Code, RpcError};
+use crate::config::ByteSize;
 use crate::config::nearest::suggestion;
+use crate::device::resize::ResizeError;
 
 /// One method.
 #[derive(Serialize)]
@@ -18,22 +20,66 @@ pub(super) struct Method {
     run: fn(&dyn Management, &Params) -> Result<Value, RpcError>,
 }
 
-/// One parameter. All are strings so far.
+/// One parameter.
 #[derive(Serialize)]
 pub(super) struct Param {
     pub(super) name: &'static str,
     #[serde(rename = "type")]
-    kind: &'static str,
+    kind: Kind,
     required: bool,
     description: &'static str,
 }
 
-const NAME: &[Param] = &[Param {
+/// What a parameter may be. One that is not required may also be `null`, which is as if it were not there.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    String,
+    Boolean,
+    /// A number of bytes, or a string such as `"512MiB"`.
+    Size,
+}
+
+impl Kind {
+    fn takes(self, value: &Value) -> bool {
+        match self {
+            Self::String => value.is_string(),
+            Self::Boolean => value.is_boolean(),
+            Self::Size => size(value).is_some(),
+        }
+    }
+
+    fn wanted(self) -> &'static str {
+        match self {
+            Self::String => "a string",
+            Self::Boolean => "true or false",
+            Self::Size => "a number of bytes, or a size such as \"10GiB\"",
+        }
+    }
+}
+
+const ONE: Param = Param {
     name: "name",
-    kind: "string",
+    kind: Kind::String,
     required: true,
     description: "which one",
-}];
+};
+const NAME: &[Param] = &[ONE];
+const RESIZE: &[Param] = &[
+    ONE,
+    Param {
+        name: "size",
+        kind: Kind::Size,
+        required: false,
+        description: "what its store is to have first, in bytes or with a unit; what it has by now if not given",
+    },
+    Param {
+        name: "force",
+        kind: Kind::Boolean,
+        required: false,
+        description: "also if data are lost by it",
+    },
+];
 
 pub(super) const METHODS: &[Method] = &[
     Method {
@@ -53,6 +99,12 @@ pub(super) const METHODS: &[Method] = &[
         description: "one device: size, zero-copy mode, queue depth, counters",
         params: NAME,
         run: |daemon, params| one("device", daemon.devices(), |d| &d.name, params),
+    },
+    Method {
+        name: "device.resize",
+        description: "gives a device, and its store, another size while it is served",
+        params: RESIZE,
+        run: resize,
     },
     Method {
         name: "target.list",
@@ -134,9 +186,11 @@ impl Params {
         }
         for param in method.params {
             match values.get(param.name) {
-                Some(Value::String(_)) => {}
+                Some(Value::Null) if !param.required => {}
+                Some(value) if param.kind.takes(value) => {}
                 Some(_) => {
-                    let message = format!("the parameter {:?} must be a string", param.name);
+                    let wanted = param.kind.wanted();
+                    let message = format!("the parameter {:?} must be {wanted}", param.name);
                     return Err(invalid(message));
                 }
                 None if param.required => {
@@ -151,6 +205,37 @@ impl Params {
 
     fn text(&self, name: &str) -> &str {
         self.0.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    fn size(&self, name: &str) -> Option<u64> {
+        self.0.get(name).and_then(size)
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        self.0.get(name).and_then(Value::as_bool).unwrap_or(false)
+    }
+}
+
+fn size(value: &Value) -> Option<u64> {
+    match value {
+        Value::String(text) => ByteSize::parse(text).map(ByteSize::bytes),
+        number => number.as_u64(),
+    }
+}
+
+fn resize(daemon: &dyn Management, params: &Params) -> Result<Value, RpcError> {
+    let name = params.text("name");
+    match daemon.resize(name, params.size("size"), params.flag("force")) {
+        Ok(report) => to_value(&report),
+        Err(ResizeError::NoDevice) => {
+            let devices = daemon.devices();
+            let known = devices.iter().map(|device| device.name.as_str());
+            Err(not_found("device", name, &known.collect::<Vec<_>>()))
+        }
+        Err(error) => {
+            let message = format!("device {name}: {error}");
+            Err(RpcError::new(Code::Refused, message))
+        }
     }
 }
 
@@ -169,12 +254,16 @@ fn one<T: Serialize>(
         .iter()
         .map(|report| name_of(report).as_str())
         .collect();
+    Err(not_found(kind, name, &known))
+}
+
+fn not_found(kind: &str, name: &str, known: &[&str]) -> RpcError {
     let message = format!(
         "there is no {kind} {}; {}",
         shorten(name),
-        suggestion(name, &known)
+        suggestion(name, known)
     );
-    Err(RpcError::new(Code::NotFound, message))
+    RpcError::new(Code::NotFound, message)
 }
 
 fn to_value<T: Serialize + ?Sized>(report: &T) -> Result<Value, RpcError> {

@@ -19,18 +19,28 @@ mod tests;
 pub use server::ControlServer;
 pub use socket::SocketError;
 
-use reports::{DeviceReport, SessionReport, Stats, Status, TargetReport};
+use crate::device::resize::ResizeError;
+use reports::{DeviceReport, ResizeReport, SessionReport, Stats, Status, TargetReport};
 
-/// What the daemon tells about itself.
+/// What the daemon tells about itself, and does when it is told to.
 ///
-/// Called from the threads of control clients, several at a time: answer from snapshots and counters, and do not wait for
-/// I/O or hold up the I/O path.
+/// Called from the threads of control clients, several at a time: what tells something answers from snapshots and counters and
+/// does not wait for I/O. Nothing holds up the I/O path.
 pub trait Management: Send + Sync {
     /// The daemon at a glance.
     fn status(&self) -> Status;
 
     /// All devices, in the order of the configuration.
     fn devices(&self) -> Vec<DeviceReport>;
+
+    /// Gives a device the size that its store has by now or, with `size`, its store that many bytes first. Waits for commands
+    /// beyond a new end. Data are only destroyed with `force`.
+    fn resize(
+        &self,
+        name: &str,
+        size: Option<u64>,
+        force: bool,
+    ) -> Result<ResizeReport, ResizeError>;
 
     /// All targets, in the order of the configuration.
     fn targets(&self) -> Vec<TargetReport>;

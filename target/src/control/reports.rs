@@ -94,6 +94,19 @@ pub struct DeviceReport {
     pub counters: DeviceCounters,
 }
 
+/// `device resize`: what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ResizeReport {
+    /// As configured.
+    pub name: String,
+    /// Bytes now.
+    pub size: u64,
+    /// Bytes before.
+    pub size_before: u64,
+    /// Bytes of a logical block.
+    pub block_size: u32,
+}
+
 /// Whether a device works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -34,6 +34,8 @@ pub(super) enum Code {
     Busy = -32000,
     /// What the parameters name is not there.
     NotFound = -32001,
+    /// What was asked for cannot be done, or not now.
+    Refused = -32002,
 }
 
 impl RpcError {

@@ -85,6 +85,28 @@ impl Management for Fake {
         }]
     }
 
+    fn resize(
+        &self,
+        name: &str,
+        size: Option<u64>,
+        force: bool,
+    ) -> Result<ResizeReport, ResizeError> {
+        match (name, size) {
+            ("disk0", Some(0)) => Err(ResizeError::Empty),
+            ("disk0", Some(512)) if !force => Err(ResizeError::Destructive {
+                size: 512,
+                present: 192 << 20,
+            }),
+            ("disk0", size) => Ok(ResizeReport {
+                name: name.to_owned(),
+                size: size.unwrap_or(256 << 20),
+                size_before: 192 << 20,
+                block_size: 512,
+            }),
+            _ => Err(ResizeError::NoDevice),
+        }
+    }
+
     fn targets(&self) -> Vec<TargetReport> {
         let config = target();
         let guid = Guid(0x7667_f24a_bc42_0cde);
@@ -312,6 +334,11 @@ fn every_report_has_the_documented_shape() {
             json!({ "name": "store" }),
             expected["target.show"].clone(),
         ),
+        (
+            "device.resize",
+            json!({ "name": "disk0" }),
+            expected["device.resize"].clone(),
+        ),
         ("session.list", json!({}), expected["session.list"].clone()),
         ("stats", json!({}), expected["stats"].clone()),
     ] {
@@ -334,6 +361,7 @@ fn the_schema_lists_every_method() {
             "status",
             "device.list",
             "device.show",
+            "device.resize",
             "target.list",
             "target.show",
             "session.list",
@@ -341,6 +369,14 @@ fn the_schema_lists_every_method() {
             "rpc.schema"
         ]
     );
+    let of = |param: &str| {
+        let params = methods[3]["params"].as_array().expect("a list");
+        let is = |p: &&Value| p["name"] == param;
+        params.iter().find(is).expect("a parameter").clone()
+    };
+    assert_eq!(of("size")["type"], "size");
+    assert_eq!(of("size")["required"], false);
+    assert_eq!(of("force")["type"], "boolean");
     assert_eq!(
         methods[2],
         json!({ "name": "device.show",
@@ -348,6 +384,69 @@ fn the_schema_lists_every_method() {
                 "params": [ { "name": "name", "type": "string", "required": true,
                               "description": "which one" } ] })
     );
+}
+
+#[test]
+fn sizes_and_flags() {
+    let server = Server::start("sizes");
+    let mut client = server.client();
+    for (params, size) in [
+        (json!({ "name": "disk0", "size": 4096 }), 4096),
+        (json!({ "name": "disk0", "size": "4096" }), 4096),
+        (json!({ "name": "disk0", "size": "1 GiB" }), 1 << 30),
+        (json!({ "name": "disk0", "size": null }), 256 << 20),
+        (json!({ "name": "disk0", "force": true }), 256 << 20),
+        (json!({ "name": "disk0", "force": true, "size": 512 }), 512),
+        (json!(["disk0", null, true]), 256 << 20),
+        (json!(["disk0", "512", true]), 512),
+    ] {
+        let answer = client.call("device.resize", params.clone());
+        assert_eq!(answer["result"]["size"], size, "{params}: {answer}");
+    }
+    let refused = -32002;
+    let invalid = -32602;
+    for (params, code, message) in [
+        (json!({}), invalid, "device.resize needs the parameter"),
+        (
+            json!([null]),
+            invalid,
+            "the parameter \"name\" must be a string",
+        ),
+        (
+            json!(["disk0", "much"]),
+            invalid,
+            "the parameter \"size\" must be a number of bytes, or a size such as \"10GiB\"",
+        ),
+        (json!(["disk0", -1]), invalid, "the parameter \"size\""),
+        (json!(["disk0", 1.5]), invalid, "the parameter \"size\""),
+        (json!(["disk0", true]), invalid, "the parameter \"size\""),
+        (
+            json!(["disk0", 512, "yes"]),
+            invalid,
+            "the parameter \"force\" must be true or false",
+        ),
+        (
+            json!(["disk0", 512]),
+            refused,
+            "device disk0: 512 bytes are less than",
+        ),
+        (json!(["disk0", 512, false]), refused, "device disk0: "),
+        (
+            json!(["disk0", 0, true]),
+            refused,
+            "device disk0: a disk without",
+        ),
+        (
+            json!(["disk1"]),
+            -32001,
+            "there is no device \"disk1\"; did you mean `disk0`?",
+        ),
+    ] {
+        let answer = client.call("device.resize", params.clone());
+        assert_eq!(answer["error"]["code"], code, "{params}: {answer}");
+        let text = answer["error"]["message"].as_str().expect("a message");
+        assert!(text.starts_with(message), "{params}: {text}");
+    }
 }
 
 #[test]
@@ -419,7 +518,7 @@ fn wrong_requests() {
             json!(2),
             error(
                 -32601,
-                "no method \"frob\"; known are `status`, `device.list`, `device.show`, `target.list`, `target.show`, `session.list`, `stats`, `rpc.schema`",
+                "no method \"frob\"; known are `status`, `device.list`, `device.show`, `device.resize`, `target.list`, `target.show`, `session.list`, `stats`, `rpc.schema`",
             ),
         ),
         (
@@ -562,6 +661,10 @@ impl Management for Chatty {
 
     fn devices(&self) -> Vec<DeviceReport> {
         panic!("a report that panics")
+    }
+
+    fn resize(&self, _: &str, _: Option<u64>, _: bool) -> Result<ResizeReport, ResizeError> {
+        Err(ResizeError::Busy)
     }
 
     fn targets(&self) -> Vec<TargetReport> {

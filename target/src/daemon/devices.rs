@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use super::Parts;
 use crate::config::{DeviceConfig, Store, ZeroCopy};
-use crate::device::Device;
+use crate::device::{Device, ServedSize};
 use crate::identity::{DeviceIdentity, MachineId};
 use crate::staging::CHUNK;
 
@@ -116,8 +116,9 @@ pub fn open(
         ZeroCopy::Off => None,
         ZeroCopy::Auto | ZeroCopy::Pinned | ZeroCopy::Odp => backend.page_cache(),
     };
+    let size = ServedSize::new(backend.properties().size);
     let windows = page_cache.map(|cache| {
-        let size = backend.properties().size;
+        let size = size.clone();
         windows.device(Arc::new(MappedStore { cache, size }), &name)
     });
     tracing::info!(device = %name, size = backend.properties().size, store = %backend.properties().description, "device opened");
@@ -128,6 +129,7 @@ pub fn open(
         backend,
         config.store.path().cloned().unwrap_or_else(PathBuf::new),
         config.clone(),
+        size,
         windows,
         shards,
     ))
@@ -202,7 +204,7 @@ fn model(
 #[derive(Debug)]
 struct MappedStore {
     cache: Arc<dyn PageCache>,
-    size: u64,
+    size: ServedSize,
 }
 
 impl Source for MappedStore {
@@ -215,7 +217,7 @@ impl Source for MappedStore {
     }
 
     fn size(&self) -> u64 {
-        self.size
+        self.size.bytes()
     }
 }
 

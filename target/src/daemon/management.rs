@@ -16,9 +16,10 @@ use crate::control::Management;
 use crate::control::initiator_commands::{Login, tcp_addresses};
 use crate::control::reports::{
     AdapterReport, DaemonState, DeviceCounters, DeviceReport, DeviceState, PortalReport,
-    SessionReport, SrpReport, Stats, Status, TargetReport, ZeroCopyReport,
+    ResizeReport, SessionReport, SrpReport, Stats, Status, TargetReport, ZeroCopyReport,
 };
 use crate::device::Device;
+use crate::device::resize::{PATIENCE, ResizeError};
 use crate::session::Session;
 use crate::srp::names::{PortId, login_line, login_line_native};
 
@@ -49,6 +50,26 @@ impl Management for Shared {
             .iter()
             .map(|device| report(device, &adapters))
             .collect()
+    }
+
+    fn resize(
+        &self,
+        name: &str,
+        size: Option<u64>,
+        force: bool,
+    ) -> Result<ResizeReport, ResizeError> {
+        let device = self.devices.iter().find(|device| device.name == name);
+        let device = device.ok_or(ResizeError::NoDevice)?;
+        if self.stopping.load(SeqCst) {
+            return Err(ResizeError::Stopping);
+        }
+        let resized = device.resize(size, force, PATIENCE)?;
+        Ok(ResizeReport {
+            name: device.name.clone(),
+            size: resized.now,
+            size_before: resized.before,
+            block_size: device.unit.block_size(),
+        })
     }
 
     fn targets(&self) -> Vec<TargetReport> {

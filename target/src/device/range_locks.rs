@@ -132,7 +132,7 @@ impl<W: Wake> RangeLocks<W> {
 
     /// Registers a claim, which is a [`Hold::Registered`] from now on. If it cannot be granted yet (`false`), `waiter` is woken
     /// when it can.
-    pub fn claim(&self, mode: Mode, range: Range<u64>, waiter: W) -> (Ticket, bool) {
+    pub fn claim(&self, mode: Mode, range: Range<u64>, waiter: impl Into<W>) -> (Ticket, bool) {
         let mut state = self.state();
         let ticket = Ticket::next();
         if mode == Mode::Exclusive {
@@ -149,7 +149,7 @@ impl<W: Wake> RangeLocks<W> {
             mode,
             range,
             blockers,
-            waiter: (!granted).then_some(waiter),
+            waiter: (!granted).then(|| waiter.into()),
         });
         (ticket, granted)
     }

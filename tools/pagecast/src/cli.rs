@@ -10,7 +10,7 @@ pub(crate) const EXIT_REFUSED: u8 = 1;
 /// There was no daemon, or no answer that made sense.
 pub(crate) const EXIT_UNREACHABLE: u8 = 3;
 
-/// Asks a running pagecastd about its devices, targets and sessions.
+/// Asks a running pagecastd about its devices, targets and sessions, and changes what can change while it runs.
 #[derive(Debug, Parser)]
 #[command(name = "pagecast", version, max_term_width = 100)]
 #[command(after_help = "\
@@ -24,6 +24,8 @@ Examples:
   pagecast status
   pagecast device show disk0
   pagecast --json device show disk0 | jq .read_bytes_zero_copy
+  pagecast device resize disk0      takes over the size that its file has by now
+  pagecast device resize disk0 20G  makes its file that large first
   pagecast target show store        prints what to type on an initiator")]
 pub(crate) struct Cli {
     /// The daemon's control socket
@@ -72,6 +74,19 @@ pub(crate) enum Device {
         /// The device's name
         name: String,
     },
+    /// Another size, while the device is served
+    ///
+    /// Initiators are told. Without SIZE the device gets the size that its file or block device has by now; with SIZE its file,
+    /// or its memory, is made that large first.
+    Resize {
+        /// The device's name
+        name: String,
+        /// Bytes, or a number with a unit: KiB, MiB, GiB, TiB (or K, M, G, T)
+        size: Option<String>,
+        /// Also if data are lost by it: what is beyond a smaller size is gone for good
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -112,6 +127,16 @@ impl Command {
             Self::Status => ("status", none),
             Self::Device(Device::List) => ("device.list", none),
             Self::Device(Device::Show { name }) => ("device.show", json!({ "name": name })),
+            Self::Device(Device::Resize { name, size, force }) => {
+                let mut params = json!({ "name": name });
+                if let Some(size) = size {
+                    params["size"] = json!(size);
+                }
+                if *force {
+                    params["force"] = json!(true);
+                }
+                ("device.resize", params)
+            }
             Self::Target(Target::List) => ("target.list", none),
             Self::Target(Target::Show { name }) => ("target.show", json!({ "name": name })),
             Self::Session(Session::List) => ("session.list", none),

@@ -14,6 +14,7 @@ pub(crate) fn render(method: &str, result: &Value) -> String {
         "status" => status(result),
         "device.list" => device_list(result),
         "device.show" => device(result),
+        "device.resize" => resize(result),
         "target.list" => target_list(result),
         "target.show" => target(result),
         "session.list" => session_list(result),
@@ -127,6 +128,14 @@ fn device(device: Fields<'_>) -> String {
     list.add("worst time", micros(device.number("worst_time_us")));
     counters(&mut list, device);
     format!("{}\n{}", device.text("name"), list.lines("  "))
+}
+
+fn resize(result: Fields<'_>) -> String {
+    let size = |key| format!("{} ({} bytes)", bytes(result.number(key)), result.text(key));
+    let mut list = List::default();
+    list.add("size", size("size"));
+    list.add("before", size("size_before"));
+    format!("{}\n{}", result.text("name"), list.lines("  "))
 }
 
 fn counters(list: &mut List, counters: Fields<'_>) {

@@ -36,6 +36,10 @@ fn answer(request: &Value) -> Value {
             assert_eq!(request["params"], json!({ "name": "disk0" }));
             reports[method].clone()
         }
+        // Says what it was asked for.
+        "device.resize" if request["params"] != json!({ "name": "disk0" }) => {
+            request["params"].clone()
+        }
         "target.show" => {
             assert_eq!(request["params"], json!({ "name": "store" }));
             reports[method].clone()
@@ -117,6 +121,19 @@ fn json_is_the_result_object() {
             "device list --json",
             &json!({ "devices": [expected["device.show"]] }),
         ),
+        ("device resize disk0 --json", &expected["device.resize"]),
+        (
+            "device resize disk0 20GiB --json",
+            &json!({ "name": "disk0", "size": "20GiB" }),
+        ),
+        (
+            "device resize --force disk0 --json",
+            &json!({ "name": "disk0", "force": true }),
+        ),
+        (
+            "--json device resize disk0 512 --force",
+            &json!({ "name": "disk0", "size": "512", "force": true }),
+        ),
         ("target show store --json", &expected["target.show"]),
         ("session list --json", &expected["session.list"]),
         ("stats --json", &expected["stats"]),
@@ -133,6 +150,7 @@ fn tables_for_people() {
         "status",
         "device list",
         "device show disk0",
+        "device resize disk0",
         "target list",
         "target show store",
         "session list",
@@ -186,6 +204,9 @@ fn wrong_command_lines() {
         "device",
         "device show",
         "device show a b",
+        "device resize",
+        "device resize a 1 b",
+        "device resize a --forced",
         "frob",
         "stats now",
         "status --jsn",

@@ -158,7 +158,7 @@ fn threads_race_for_one_block() {
 /// wake-up is lost, and no count either.
 fn stress(threads: u64, rounds: u64, blocks: u64, exclusive_once_in: u64) {
     let block_count = blocks;
-    let locks = Arc::new(RangeLocks::new(threads as usize));
+    let locks = Arc::new(RangeLocks::<Sender<Ticket>>::new(threads as usize));
     // Writers in each block, or a large negative number for an exclusive one.
     let blocks: Arc<Vec<AtomicI64>> =
         Arc::new((0..block_count).map(|_| AtomicI64::new(0)).collect());
