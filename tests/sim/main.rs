@@ -11,3 +11,4 @@ mod iser_hostile;
 mod login;
 mod loss;
 mod management;
+mod resize;
