@@ -18,13 +18,14 @@ mod directory;
 mod iscsi_logins;
 mod listeners;
 mod logins;
+mod nvme_discovery;
 mod nvme_logins;
 mod run;
 mod srp_logins;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -245,7 +246,7 @@ struct Origin {
     /// The targets that can be reached there.
     targets: Arc<[usize]>,
     /// Our address, as the peer dialled it.
-    local: Option<IpAddr>,
+    local: Option<SocketAddr>,
     /// Somebody who has logged in said that it would come.
     expected: bool,
 }

@@ -254,6 +254,13 @@ fn high(value: u128) -> u64 {
     u64::try_from(value >> 64).unwrap_or_default()
 }
 
+/// A number that is another one for other bytes, most likely; always the same for the same.
+pub(crate) fn fingerprint(bytes: &[u8]) -> u64 {
+    let mut hash = Fnv::default();
+    hash.add(bytes);
+    high(hash.finish())
+}
+
 /// FNV-1a with 128 bits, and a finish that spreads the last bytes over all of them. It keeps identities apart; it keeps
 /// nothing secret.
 struct Fnv(u128);

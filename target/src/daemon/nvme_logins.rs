@@ -4,6 +4,7 @@
 //! queues join it later, each over a connection of its own, and all of them go when the admin queue goes.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -12,11 +13,12 @@ use pagecast_core::nvme::{
     Status,
 };
 use pagecast_core::scsi::PortName;
-use pagecast_rdma::fabric::ConnectRequest;
+use pagecast_rdma::fabric::{ConnectRequest, PeerAddress};
 
 use super::adapters::staging_share;
 use super::listeners::Portal;
 use super::logins::{AdmitError, Answer, Newcomer, SPARE_RECEIVES};
+use super::nvme_discovery::DiscoveryLog;
 use super::targets::relative_port;
 use super::{Control, Nexus, Origin, devices};
 use crate::config::Transport;
@@ -38,6 +40,11 @@ pub(super) const CAPSULE: usize = SQE_SIZE + IN_CAPSULE as usize;
 
 /// I/O queues of a controller. Hosts ask for one per CPU.
 const MAX_IO_QUEUES: u16 = 64;
+
+/// Discovery controllers, of all hosts; some hosts keep theirs for as long as they run.
+const MAX_DISCOVERY: usize = 512;
+/// The same from one address, so that nobody takes all the room.
+const MAX_DISCOVERY_OF_ONE: usize = 16;
 
 /// The largest controller identifier (NVMe base 2.0 section 4.2.3.1 reserves what is above). 0 is valid, and never used.
 const MAX_CONTROLLER_ID: u16 = 0xffef;
@@ -169,7 +176,10 @@ impl Control {
         let (connection, completions) = self.make_connection(request, newcomer)?;
         let (key, depth) = (connection.key, connection.reads_free);
         let origin = Origin {
-            local: request.local.ip(),
+            local: match request.local {
+                PeerAddress::Ip(at) => Some(SocketAddr::new(at.ip().to_canonical(), at.port())),
+                PeerAddress::Gid(_) => None,
+            },
             expected,
             ..Origin::of(portal)
         };
@@ -278,7 +288,7 @@ impl Control {
         let association = Association {
             controller,
             session: Arc::clone(&session),
-            credentials: None,
+            credentials: group.dhchap.clone(),
             queues: [(0, key)].into(),
         };
         let admission = association.admission();
@@ -287,15 +297,44 @@ impl Control {
         Ok((after, admission))
     }
 
-    /// Makes a discovery controller. It has no session, because it shows nothing that could be lost.
+    /// Makes a discovery controller, which anybody may have: what it shows depends on the host. It is no session of anybody's.
     fn connect_discovery(
         &mut self,
-        _key: ConnectionKey,
-        _connect: &NvmeConnect,
-        _peer: String,
-        _origin: &Origin,
+        key: ConnectionKey,
+        connect: &NvmeConnect,
+        peer: String,
+        origin: &Origin,
     ) -> Result<Admitted, Completion> {
-        Err(invalid_in_data(at::SUBSYSTEM))
+        let host = &connect.data.host;
+        let (mut all, mut of_one) = (0, 0);
+        for association in self.controllers.by_id.values() {
+            if association.controller.is_discovery() {
+                all += 1;
+                of_one += usize::from(association.session.peer == peer);
+            }
+        }
+        if all >= MAX_DISCOVERY || of_one >= MAX_DISCOVERY_OF_ONE {
+            tracing::warn!(host = %host.nqn, %peer, "refused a host: too many discovery controllers");
+            return Err(Status::CONNECT_BUSY.into());
+        }
+        let id = (self.controllers.free_id()).ok_or(Completion::from(Status::CONNECT_BUSY))?;
+        tracing::info!(host = %host.nqn, %peer, "discovery");
+        let names = [host.nqn.clone(), peer.clone()];
+        let log = DiscoveryLog::new(&self.shared.targets, &names, origin.local);
+        let kind = Kind::Discovery(Arc::new(log));
+        let session = self.session_without_units(Transport::NvmeRdma, host.nqn.clone(), peer);
+        let association = Association {
+            controller: Controller::new(self.setup(id, connect, kind, "pagecast".to_owned())),
+            session,
+            credentials: None,
+            queues: [(0, key)].into(),
+        };
+        let admission = association.admission();
+        self.controllers.by_id.insert(id, association);
+        if let Some(entry) = self.connections.get_mut(&key) {
+            entry.nexus = Some(Nexus::Nvme(id));
+        }
+        Ok((Vec::new(), admission))
     }
 
     fn setup(&self, id: u16, connect: &NvmeConnect, kind: Kind, serial: String) -> ControllerSetup {

@@ -10,6 +10,7 @@ use crate::config::{Config, TargetConfig, Transport};
 use crate::device::Device;
 use crate::identity::{MachineId, TargetIdentity};
 use crate::iscsi::directory::Credentials;
+use crate::nvme::auth;
 use crate::srp::names::PortId;
 
 /// A target.
@@ -36,6 +37,8 @@ pub struct Group {
     pub luns: BTreeMap<u32, Arc<LogicalUnit>>,
     /// What iSCSI initiators have to prove.
     pub credentials: Option<Arc<Credentials>>,
+    /// What NVMe hosts have to prove.
+    pub dhchap: Option<Arc<auth::Credentials>>,
 }
 
 impl Target {
@@ -101,6 +104,8 @@ pub fn of(config: &Config, machine: &MachineId, devices: &[Arc<Device>]) -> Vec<
                     name: group.name.to_string(),
                     credentials: (target.chap_of(group))
                         .map(|chap| Arc::new(Credentials::from(chap))),
+                    dhchap: (target.dhchap_of(group))
+                        .map(|dhchap| Arc::new(auth::Credentials::from(dhchap))),
                     patterns: group.initiators.iter().map(Pattern::new).collect(),
                     // The configuration was checked: every name is a device's.
                     luns: group
