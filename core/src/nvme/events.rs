@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::controller::{Controller, Kind};
+use super::controller::{Controller, Kind, State};
 use super::plan::{Plan, Planned};
 use super::status::Status;
 use crate::scsi::{ScsiChannel, UnitId};
@@ -15,6 +15,9 @@ pub(crate) const REQUEST_LIMIT: u8 = 4;
 
 /// Namespace Attribute Notices, in OAES and in the Asynchronous Event Configuration feature.
 const NAMESPACE_NOTICES: u32 = 1 << 8;
+/// Asymmetric Namespace Access Change Notices, in the same: who reports ANA has them (NVMe base 2.0 section 8.1), but no state ever
+/// changes.
+const ANA_NOTICES: u32 = 1 << 11;
 /// Discovery Log Page Change Notification, in the same.
 const DISCOVERY_NOTICES: u32 = 1 << 31;
 
@@ -24,7 +27,7 @@ const MOST_CHANGED: usize = 1024;
 /// Optional Asynchronous Events Supported (OAES of Identify CNS 01h).
 pub(crate) fn supported(kind: &Kind) -> u32 {
     match kind {
-        Kind::Io => NAMESPACE_NOTICES,
+        Kind::Io => NAMESPACE_NOTICES | ANA_NOTICES,
         Kind::Discovery(_) => DISCOVERY_NOTICES,
     }
 }
@@ -157,8 +160,10 @@ impl Controller {
             Kind::Discovery(source) => Known::Discovery(source.generation()),
         };
         let mut state = self.lock();
-        let wanted = state.features.event_config() & supported(&self.setup.kind) != 0;
-        if state.events.learn(now) && wanted && state.events.notice == Notice::Nothing {
+        if state.events.learn(now)
+            && self.is_wanted(&state)
+            && state.events.notice == Notice::Nothing
+        {
             state.events.notice = Notice::Raised;
         }
     }
@@ -173,16 +178,25 @@ impl Controller {
     /// The result of an Asynchronous Event Request, if one waits and there is something to tell. Call it until there is none.
     pub fn take_event(&self) -> Option<u32> {
         let mut state = self.lock();
-        let events = &mut state.events;
-        if events.notice != Notice::Raised {
+        if state.events.notice != Notice::Raised || !self.is_wanted(&state) {
             return None;
         }
+        let events = &mut state.events;
         events.waiting = events.waiting.checked_sub(1)?;
         events.notice = Notice::Told;
         Some(match self.setup.kind {
             Kind::Io => result(0x00, 0x04),
             Kind::Discovery(_) => result(0xf0, 0x70),
         })
+    }
+
+    /// Whether the host wants to hear of what changes here (Asynchronous Event Configuration).
+    fn is_wanted(&self, state: &State) -> bool {
+        let notices = match self.setup.kind {
+            Kind::Io => NAMESPACE_NOTICES,
+            Kind::Discovery(_) => DISCOVERY_NOTICES,
+        };
+        state.features.event_config() & notices != 0
     }
 
     /// An Asynchronous Event Request was aborted.
@@ -192,7 +206,7 @@ impl Controller {
     }
 }
 
-/// Dword 0 for a notice (NVMe base 2.0 figures 147 and 150): type, information, and the log page to read.
+/// Dword 0 for a notice (NVMe base 2.0 section 5.2): type, information, and the log page to read.
 fn result(information: u8, page: u8) -> u32 {
     const NOTICE: u32 = 2;
     NOTICE | u32::from(information) << 8 | u32::from(page) << 16

@@ -93,7 +93,7 @@ pub(crate) fn data(
     }
 }
 
-/// What has to be so for any I/O command (NVMe base 2.0 section 3.5.3, and 3.1.2.3: discovery controllers have no I/O queues).
+/// What has to be so for any I/O command (NVMe base 2.0 section 3.5; and section 3.1.2: discovery controllers have no I/O queues).
 #[inline]
 fn check_queue(controller: &Controller) -> Result<(), Status> {
     if controller.is_ready() {

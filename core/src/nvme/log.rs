@@ -25,7 +25,7 @@ struct Page {
     read: fn(&Controller, &Request, &mut ScsiChannel) -> Result<Vec<u8>, Status>,
 }
 
-/// Which controllers have a page (NVMe base 2.0 figures 24 and 26).
+/// Which controllers have a page (NVMe base 2.0 section 3.1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Who {
     Io,
@@ -41,7 +41,7 @@ const fn page(
     Page { id, who, read }
 }
 
-/// NVMe base 2.0 figure 202, sorted by identifier.
+/// NVMe base 2.0 section 5.16.1, sorted by identifier.
 static PAGES: &[Page] = &[
     page(0x00, Who::Both, supported),
     page(0x01, Who::Both, errors::page),
@@ -76,7 +76,7 @@ pub(crate) fn plan(controller: &Controller, command: &Command, units: &mut ScsiC
     Ok(Plan::Reply(reply))
 }
 
-/// The fields of Get Log Page (NVMe base 2.0 figures 197 to 201).
+/// The fields of Get Log Page (NVMe base 2.0 section 5.16).
 #[derive(Clone, Copy, Debug)]
 struct Request {
     id: u8,
@@ -180,7 +180,7 @@ fn changed_namespaces(
     Ok(data)
 }
 
-/// Discovery (NVMe base 2.0 section 5.16.1.23).
+/// Discovery (NVMe base 2.0 section 5.16.1, log page 70h).
 fn discovery(
     controller: &Controller,
     request: &Request,

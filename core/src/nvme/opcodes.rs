@@ -32,11 +32,11 @@ pub(crate) struct AdminRow {
     pub(crate) opcode: u8,
     pub(crate) name: &'static str,
     pub(crate) effects: Effects,
-    /// Whether discovery controllers have it, too (NVMe base 2.0 section 3.1.2.3.4).
+    /// Whether discovery controllers have it, too (NVMe base 2.0 section 3.1.2).
     pub(crate) discovery: bool,
 }
 
-/// What a command does beside what it says in its completion (NVMe base 2.0 figure 211, Commands Supported and Effects data
+/// What a command does beside what it says in its completion (NVMe base 2.0 section 5.16.1.6, Commands Supported and Effects data
 /// structure). No command here is of those that have to be submitted alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Effects(pub(crate) u32);
@@ -73,7 +73,7 @@ const fn admin(opcode: u8, name: &'static str, effects: Effects, discovery: bool
     }
 }
 
-/// NVM command set 1.0 figure 13, sorted by opcode.
+/// NVM command set 1.0 section 3, sorted by opcode.
 #[rustfmt::skip]
 pub(crate) static IO: &[IoRow] = &[
     io(0x00, "Flush", Effects::NONE, io::flush),
@@ -86,7 +86,7 @@ pub(crate) static IO: &[IoRow] = &[
     io(io::COPY, "Copy", Effects::CONTENT, io::copy),
 ];
 
-/// NVMe base 2.0 figure 138, sorted by opcode.
+/// NVMe base 2.0 section 5, sorted by opcode.
 #[rustfmt::skip]
 pub(crate) static ADMIN: &[AdminRow] = &[
     admin(0x02, "Get Log Page", Effects::NONE, true),

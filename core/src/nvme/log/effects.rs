@@ -1,4 +1,4 @@
-//! What commands and features there are, and what they do (NVMe base 2.0 sections 5.16.1.6 and 5.16.1.19).
+//! What commands and features there are, and what they do (NVMe base 2.0 section 5.16.1, log pages 05h and 12h).
 
 use super::{Request, put};
 use crate::nvme::controller::Controller;

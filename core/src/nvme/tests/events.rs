@@ -135,6 +135,17 @@ fn what_nobody_wants_to_hear_is_not_told() {
     assert_eq!(look(&mut io), None);
     // Still the page has it.
     assert_eq!(io.log(0x04, 4096)[0], 2);
+
+    // It may change its mind.
+    let mut io = host(Io::admin(), NAMESPACES, 0);
+    io.map(&[0]);
+    assert_eq!(look(&mut io), None);
+    let mut io = host(io, 0, 1);
+    assert_eq!(look(&mut io), None);
+    // Another kind of notice.
+    let mut io = host(Io::admin(), 1 << 11, 1);
+    io.map(&[0]);
+    assert_eq!(look(&mut io), None);
 }
 
 #[test]
