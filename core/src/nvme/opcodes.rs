@@ -1,7 +1,7 @@
 //! Every opcode that is known, and nothing else is served.
 //!
-//! I/O commands are planned by their row of the table. Admin commands have their dispatch beside their planners; their rows say what
-//! there is, for names and for the log page of what commands do.
+//! I/O commands are planned by their row of the table. Admin commands have their dispatch beside their planners; their rows say
+//! what there is, for names and for the log page of what commands do.
 
 use super::command::Command;
 use super::controller::{Controller, Kind};

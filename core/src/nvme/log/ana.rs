@@ -1,4 +1,5 @@
-//! Asymmetric Namespace Access (NVMe base 2.0 section 5.16.1, log page 0Ch): all namespaces are in one group, which all ports reach alike.
+//! Asymmetric Namespace Access (NVMe base 2.0 section 5.16.1, log page 0Ch): all namespaces are in one group, which all ports
+//! reach alike.
 
 use super::{Request, put};
 use crate::nvme::controller::Controller;

@@ -8,8 +8,8 @@ use crate::scsi::{ScsiChannel, Statistics};
 /// Data units are thousands of 512 bytes, rounded up.
 const DATA_UNIT: u128 = 512_000;
 
-/// The page for a namespace, or for all that the controller has. Nothing wears out and nothing has a temperature, which leaves those
-/// fields zero.
+/// The page for a namespace, or for all that the controller has. Nothing wears out and nothing has a temperature, which leaves
+/// those fields zero.
 pub(super) fn page(
     controller: &Controller,
     request: &Request,
