@@ -206,6 +206,8 @@ pub struct Control {
     sessions: HashMap<Nexus, Arc<Session>>,
     next_session: u64,
     orders: Option<crossbeam_channel::Sender<buffers::Order>>,
+    /// Threads for NVMe hosts that authenticate; in tests there are none.
+    authenticators: Option<crossbeam_channel::Sender<nvme_logins::Step>>,
     draining: bool,
     drained: usize,
     stopped: bool,
@@ -379,6 +381,7 @@ impl Daemon {
             sessions: HashMap::new(),
             next_session: 1,
             orders: None,
+            authenticators: None,
             draining: false,
             drained: 0,
             stopped: false,
@@ -467,7 +470,7 @@ impl Control {
                 key,
                 exchange,
                 message,
-            } => self.authenticate(key, exchange, &message),
+            } => self.authenticate(key, exchange, message),
             ControlMessage::ControllerReset { key } => self.controller_reset(key),
             ControlMessage::Buffers { port, buffers } => {
                 self.buffers_delivered(port, buffers);

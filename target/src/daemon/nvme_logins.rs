@@ -4,10 +4,13 @@
 //! queues join it later, each over a connection of its own, and all of them go when the admin queue goes.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 
+use crossbeam_channel::{SendError, Sender};
 use pagecast_core::nvme::{
     ADMIN_QUEUE_DEPTH, Completion, Controller, ControllerSetup, DISCOVERY_NQN, Kind, SQE_SIZE,
     Status,
@@ -30,7 +33,7 @@ use crate::nvme::connect::{ANY_CONTROLLER, invalid_in_command, invalid_in_data};
 use crate::session::Session;
 use crate::shard::entropy::entropy;
 use crate::shard::messages::{
-    CloseReason, ConnectionKey, NvmeAdmission, NvmeConnect, ShardMessage,
+    CloseReason, ConnectionKey, Mailer, NvmeAdmission, NvmeConnect, ShardMessage,
 };
 use crate::shard::nvme::Channel;
 use crate::shard::protocol::Protocol;
@@ -45,6 +48,9 @@ const MAX_IO_QUEUES: u16 = 64;
 const MAX_DISCOVERY: usize = 512;
 /// The same from one address, so that nobody takes all the room.
 const MAX_DISCOVERY_OF_ONE: usize = 16;
+
+/// Threads that compute what authentication needs: powers of large numbers, twice for each queue.
+const AUTHENTICATORS: usize = 2;
 
 /// The largest controller identifier (NVMe base 2.0 section 4.2.3.1 reserves what is above). 0 is valid, and never used.
 const MAX_CONTROLLER_ID: u16 = 0xffef;
@@ -491,17 +497,67 @@ impl Control {
         }
     }
 
-    /// Looks at a message of a host that authenticates.
+    /// Has messages of hosts that authenticate looked at by threads from now on.
+    pub(super) fn authenticate_by_threads(&mut self) -> io::Result<()> {
+        let shards: Vec<_> = self.shards.iter().map(|shard| shard.mail.clone()).collect();
+        self.authenticators = Some(authenticators(&shards)?);
+        Ok(())
+    }
+
+    /// Looks at a message of a host that authenticates. That takes milliseconds, during which nobody else could log in.
     pub(super) fn authenticate(
         &mut self,
         key: ConnectionKey,
-        mut exchange: Box<Exchange>,
-        message: &[u8],
+        exchange: Box<Exchange>,
+        message: Vec<u8>,
     ) {
-        let completion = match exchange.receive(message, &mut entropy) {
+        let mut step = Step {
+            key,
+            exchange,
+            message,
+        };
+        if let Some(authenticators) = &self.authenticators {
+            match authenticators.send(step) {
+                Ok(()) => return,
+                Err(SendError(back)) => step = back,
+            }
+        }
+        self.tell(key, step.take());
+    }
+}
+
+/// A step of a host's authentication.
+#[derive(Debug)]
+pub(super) struct Step {
+    key: ConnectionKey,
+    exchange: Box<Exchange>,
+    message: Vec<u8>,
+}
+
+impl Step {
+    fn take(mut self) -> ShardMessage {
+        let completion = match self.exchange.receive(&self.message, &mut entropy) {
             Ok(()) => Completion::SUCCESS,
             Err(status) => status.into(),
         };
-        self.tell(key, ShardMessage::Authenticated(key, exchange, completion));
+        ShardMessage::Authenticated(self.key, self.exchange, completion)
     }
+}
+
+/// Starts the threads that take steps. They end when nobody can send one any more.
+fn authenticators(shards: &[Mailer<ShardMessage>]) -> io::Result<Sender<Step>> {
+    let (steps, taken) = crossbeam_channel::unbounded::<Step>();
+    for number in 0..AUTHENTICATORS {
+        let (taken, shards) = (taken.clone(), shards.to_vec());
+        thread::Builder::new()
+            .name(format!("nvme-auth-{number}"))
+            .spawn(move || {
+                for step in taken {
+                    if let Some(shard) = shards.get(usize::from(step.key.shard)) {
+                        shard.send(step.take());
+                    }
+                }
+            })?;
+    }
+    Ok(steps)
 }

@@ -39,6 +39,9 @@ impl Daemon {
         })?;
         let orders = buffers::keeper(self.control_address.clone()).map_err(thread_error)?;
         self.control.order_from(orders);
+        self.control
+            .authenticate_by_threads()
+            .map_err(thread_error)?;
         let mut threads = Vec::new();
         for (number, shard) in self.shards.into_iter().enumerate() {
             let control = self.control_address.clone();
