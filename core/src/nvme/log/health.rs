@@ -1,5 +1,7 @@
 //! SMART / Health Information (NVMe base 2.0 section 5.16.1.3).
 
+use std::collections::HashSet;
+
 use super::{Request, put};
 use crate::nvme::controller::Controller;
 use crate::nvme::status::Status;
@@ -46,7 +48,7 @@ fn statistics(namespace: u32, units: &mut ScsiChannel) -> Result<Vec<Statistics>
     if matches!(namespace, 0 | u32::MAX) {
         let mut all: Vec<_> = units.units().map(|(_, unit)| unit).collect();
         // One that has two numbers still counts once.
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         all.retain(|unit| seen.insert(*unit));
         let statistics = all.iter().map(|unit| units.unit(*unit).statistics());
         return Ok(statistics.collect());
