@@ -26,6 +26,9 @@ pub enum InitiatorError {
     /// The controller sent something that NVMe does not allow.
     #[error("the controller broke the protocol: {0}")]
     Nvme(#[from] crate::nvme::ProtocolError),
+    /// The host, or the controller, could not prove who it is.
+    #[error("authentication: {0}")]
+    Authentication(crate::nvme::auth::AuthError),
     /// The NVMe queue is not up (any more).
     #[error("the queue is not up: {0:?}")]
     QueueDown(crate::nvme::QueueState),

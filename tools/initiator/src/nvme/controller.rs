@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::admin::{self, LogPage, Width, property};
+use super::authenticate::{Authentication, Credentials};
 use super::codec::ProtocolError;
 use super::command::{Command, Data, Reply};
 use super::connect::Connect;
@@ -35,6 +36,8 @@ pub struct ControllerOptions {
     pub entries: u16,
     /// Whether responses are to invalidate the keys of memory that bring-up uses.
     pub invalidate: bool,
+    /// What the host proves itself with on each queue that asks for it.
+    pub credentials: Option<Credentials>,
     /// Whether an Asynchronous Event Request is left waiting.
     pub event: bool,
     /// Changes what a queue is connected with.
@@ -49,6 +52,7 @@ impl ControllerOptions {
             queues: 1,
             entries: 128,
             invalidate: false,
+            credentials: None,
             event: true,
             adjust: |_| {},
         }
@@ -117,6 +121,7 @@ pub struct Bringup {
     options: ControllerOptions,
     stage: Stage,
     waits: Waits,
+    authentication: Option<(QueueHandle, Authentication)>,
     controller: Option<Controller>,
     found: Vec<u32>,
     queues: Vec<QueueHandle>,
@@ -162,6 +167,7 @@ impl Bringup {
             options,
             stage: Stage::Connect,
             waits: Waits::Nothing,
+            authentication: None,
             controller: None,
             found: Vec::new(),
             queues: Vec::new(),
@@ -177,6 +183,14 @@ impl Bringup {
     /// Goes on as far as it can without turning the host. `Some` is the controller; then it must not be called again.
     pub fn step(&mut self, host: &mut NvmeHost) -> Result<Option<Controller>, InitiatorError> {
         loop {
+            if let Some((queue, authentication)) = &mut self.authentication {
+                let queue = *queue;
+                if !authentication.step(host)? {
+                    return Ok(None);
+                }
+                self.authentication = None;
+                self.connected(host, queue)?;
+            }
             match self.waits {
                 Waits::Nothing if self.stage == Stage::Done => return Ok(self.controller.take()),
                 Waits::Nothing => self.next(host)?,
@@ -184,7 +198,7 @@ impl Bringup {
                     QueueState::Connecting => return Ok(None),
                     QueueState::Up => {
                         self.waits = Waits::Nothing;
-                        self.connected(host, queue)?;
+                        self.authenticate(host, queue)?;
                     }
                     other => return Err(InitiatorError::QueueDown(other.clone())),
                 },
@@ -298,6 +312,28 @@ impl Bringup {
         let queue = host.connect(self.to, options)?;
         self.queues.push(queue);
         self.waits = Waits::ForQueue(queue);
+        Ok(())
+    }
+
+    /// Begins to prove who the host is, if it has to. Without credentials it goes on, to be refused.
+    fn authenticate(
+        &mut self,
+        host: &mut NvmeHost,
+        queue: QueueHandle,
+    ) -> Result<(), InitiatorError> {
+        let required = host
+            .connected(queue)
+            .is_some_and(|connected| connected.authentication_required);
+        let Some(credentials) = self.options.credentials.as_ref().filter(|_| required) else {
+            return self.connected(host, queue);
+        };
+        let Connect {
+            host: name,
+            subsystem,
+            ..
+        } = &self.options.connect;
+        let authentication = Authentication::start(host, queue, credentials, (name, subsystem))?;
+        self.authentication = Some((queue, authentication));
         Ok(())
     }
 
