@@ -11,4 +11,5 @@ mod iser_hostile;
 mod login;
 mod loss;
 mod management;
+mod nvme;
 mod resize;
