@@ -266,8 +266,8 @@ fn shrinking_takes_force() {
         assert_eq!(store_size(&world), MIB, "seed {seed}");
         assert_eq!(reported_size(&world), MIB);
         world.pass(Duration::from_millis(2));
-        for host in 0..2 {
-            let sense = sense_of_test_unit_ready(&mut world, host, channels[host]);
+        for (host, channel) in channels.into_iter().enumerate() {
+            let sense = sense_of_test_unit_ready(&mut world, host, channel);
             assert_eq!(sense, CAPACITY_CHANGED, "seed {seed}");
         }
         assert!(world.read(0, channel, 0, 64) == bytes, "seed {seed}");
@@ -313,9 +313,9 @@ fn shrinking_under_io() {
             }
             world.settle();
             assert_eq!(store_size(&world), smaller, "seed {seed}: grown back");
-            for host in 0..2 {
+            for (host, channel) in channels.into_iter().enumerate() {
                 // Unless that was among the replies.
-                let sense = sense_of_test_unit_ready(&mut world, host, channels[host]);
+                let sense = sense_of_test_unit_ready(&mut world, host, channel);
                 assert!([None, CAPACITY_CHANGED].contains(&sense));
             }
             size = smaller;
@@ -330,9 +330,43 @@ fn shrinking_under_io() {
     });
 }
 
-/// A WRITE beyond the new end that the store has in hand is waited for, and so is a READ from a window.
+/// A READ from a window beyond the new end is on its way to the initiator: the pages stay until it is there.
 #[test]
-fn what_is_in_flight_is_waited_for() {
+fn what_is_sent_from_windows_is_waited_for() {
+    for seed in seeds(0..8) {
+        let mut world = Setup::new(seed).build();
+        let channel = world.log_in(0);
+        let bytes = pattern(64 * 512, seed);
+        world.write(0, channel, 3 * MIB_BLOCKS, &bytes);
+        for _ in 0..2 {
+            world.read(0, channel, 3 * MIB_BLOCKS, 64);
+        }
+        let before = world.written_from();
+        let buffer = world.buffer(0, channel, 64 * 512);
+        let tag = world.send(0, channel, &read(&buffer, 3 * MIB_BLOCKS, 64));
+        let device = Arc::clone(&world.daemon.shared.devices[0]);
+        world.run_until(|_| (device.total(|counters| &counters.in_flight) == 1).then_some(()));
+        for shard in [0, 1, 0, 1] {
+            world.turn_shard(shard);
+        }
+        // The net stands still.
+        let patience = Duration::from_millis(50);
+        let result = device.resize(Some(MIB), true, patience);
+        assert_eq!(result, Err(ResizeError::InUse(patience)), "seed {seed}");
+        assert_eq!(store_size(&world), 4 * MIB);
+        let resizing = start(&world, Some(MIB), true, Duration::from_secs(60));
+        let reply = world.reply(0, channel, tag);
+        assert!(reply.is_good() && reply.data() == bytes, "seed {seed}");
+        finish(&mut world, resizing).expect("resized");
+        let after = world.written_from();
+        assert_eq!((after.0 - before.0, after.1), (64 * 512, before.1));
+        world.finish();
+    }
+}
+
+/// A WRITE beyond the new end that the store has in hand is waited for.
+#[test]
+fn what_the_store_has_in_hand_is_waited_for() {
     each_disk(4 * MIB, |mut world, seed| {
         let channel = world.log_in(0);
         let before = pattern(4096, seed);

@@ -95,3 +95,66 @@ impl SizeLease {
         self.found.load(Relaxed) < self.served()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LATER: u64 = 5 * SIZE_LEASE_NS;
+
+    fn renewed(lease: &SizeLease, there: Result<u64, ()>) -> (Result<u64, ()>, Option<(u64, u64)>) {
+        let mut changed = None;
+        let found = lease.renew(LATER, || there, |before, now| changed = Some((before, now)));
+        (found, changed)
+    }
+
+    #[test]
+    fn what_was_found_is_believed_for_a_while() {
+        let lease = SizeLease::new(ServedSize::new(100));
+        assert_eq!(lease.fresh(LATER), None, "nobody has looked yet");
+        assert_eq!(renewed(&lease, Ok(100)), (Ok(100), None));
+        assert_eq!(lease.fresh(LATER + SIZE_LEASE_NS - 1), Some(100));
+        assert_eq!(lease.fresh(LATER + SIZE_LEASE_NS), None);
+    }
+
+    #[test]
+    fn less_is_a_failure_and_more_is_nothing_yet() {
+        let lease = SizeLease::new(ServedSize::new(100));
+        assert_eq!(renewed(&lease, Ok(200)), (Ok(100), None));
+        assert!(!lease.is_cut());
+        assert_eq!(renewed(&lease, Ok(60)), (Ok(60), Some((100, 60))));
+        assert!(lease.is_cut());
+        assert_eq!(renewed(&lease, Err(())), (Err(()), None));
+        assert_eq!(lease.fresh(LATER), Some(0));
+        assert_eq!(renewed(&lease, Ok(200)), (Ok(100), Some((0, 100))));
+        assert!(!lease.is_cut());
+    }
+
+    #[test]
+    fn what_is_taken_over_is_no_change() {
+        let served = ServedSize::new(100);
+        let lease = SizeLease::new(served.clone());
+        assert_eq!(renewed(&lease, Ok(100)), (Ok(100), None));
+        // About to be cut.
+        lease.take_over(40, 100);
+        assert_eq!((lease.fresh(LATER), served.bytes()), (Some(40), 40));
+        assert_eq!(renewed(&lease, Ok(100)), (Ok(40), None));
+        assert_eq!(renewed(&lease, Ok(40)), (Ok(40), None));
+        lease.take_over(300, 300);
+        assert_eq!((lease.fresh(LATER), served.bytes()), (Some(300), 300));
+        assert_eq!(renewed(&lease, Ok(300)), (Ok(300), None));
+        assert!(!lease.is_cut());
+        // It was not possible, and the store had been cut by somebody else.
+        lease.take_over(300, 40);
+        assert!(lease.is_cut());
+    }
+
+    /// Who serves commands waits for nobody who looks or changes something.
+    #[test]
+    fn somebody_else_is_at_it() {
+        let lease = SizeLease::new(ServedSize::new(100));
+        let _changing = lease.changing.lock().unwrap();
+        let found = lease.renew(LATER, || Err(()), |_, _| panic!("nobody looked"));
+        assert_eq!(found, Ok(100));
+    }
+}
