@@ -382,3 +382,23 @@ impl fmt::Debug for Exchange {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequence_numbers_increase_and_are_never_zero() {
+        let key = Key::parse("DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:");
+        let key = key.expect("a good key");
+        let credentials = Credentials::new(key, None, Vec::new(), Vec::new());
+        let next = |first: u32| {
+            credentials.next_sequence(&mut |bytes| bytes.copy_from_slice(&first.to_le_bytes()))
+        };
+        assert_eq!(next(u32::MAX - 1), u32::MAX - 1);
+        assert_eq!([next(5), next(5), next(5)], [u32::MAX, 1, 2]);
+
+        credentials.sequence.store(0, Ordering::Relaxed);
+        assert_eq!(credentials.next_sequence(&mut |bytes| bytes.fill(0)), 1);
+    }
+}

@@ -171,3 +171,53 @@ impl Serialize for DhGroup {
         serializer.serialize_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ephemeral(group: DhGroup, byte: u8) -> Ephemeral {
+        Ephemeral::generate(group, &mut |bytes| bytes.fill(byte)).expect("a group")
+    }
+
+    #[test]
+    fn both_sides_come_to_the_same() {
+        let (a, b) = (
+            ephemeral(DhGroup::Ffdhe2048, 0),
+            ephemeral(DhGroup::Ffdhe2048, 0xa5),
+        );
+        assert_ne!(a.public(), b.public());
+        let secret = a.shared(b.public()).expect("a good value");
+        assert_eq!(Ok(&secret), b.shared(a.public()).as_ref());
+        assert_eq!((a.public().len(), secret.len()), (256, 256));
+    }
+
+    #[test]
+    fn leading_zeros_may_be_left_out() {
+        let ours = ephemeral(DhGroup::Ffdhe2048, 1);
+        let short = ours.shared(&[4]).expect("a good value");
+        let long = ours.shared(&[&[0; 255][..], &[4]].concat());
+        assert_eq!(Ok(&short), long.as_ref());
+        assert_eq!(short.len(), 256);
+        assert_eq!(ours.shared(&[0; 257]), Err(BadPublicValue));
+    }
+
+    /// RFC 7919 appendix A has the least bits of each.
+    #[test]
+    fn exponents_are_long_enough() {
+        let least = [225, 275, 325, 375, 400];
+        for (group, least) in DhGroup::ALL[1..].iter().zip(least) {
+            let parameters = group.parameters().expect("a group");
+            assert!(parameters.exponent >= least, "{group}");
+            assert_eq!(parameters.prime.len() as u32 * 4, parameters.bits);
+        }
+        assert!(DhGroup::Null.parameters().is_none());
+    }
+
+    #[test]
+    fn strength_is_the_order() {
+        assert!(DhGroup::ALL.is_sorted());
+        let identifiers = DhGroup::ALL.map(DhGroup::identifier);
+        assert_eq!(identifiers, [0, 1, 2, 3, 4, 5]);
+    }
+}
