@@ -341,6 +341,8 @@ fn what_is_sent_from_windows_is_waited_for() {
         for _ in 0..2 {
             world.read(0, channel, 3 * MIB_BLOCKS, 64);
         }
+        // Those are over, to the last completion.
+        world.settle();
         let before = world.written_from();
         let buffer = world.buffer(0, channel, 64 * 512);
         let tag = world.send(0, channel, &read(&buffer, 3 * MIB_BLOCKS, 64));
