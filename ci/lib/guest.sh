@@ -3,8 +3,8 @@
 # A scenario is a process: `step` and `check` print TAP lines, the first check that fails ends it and shows the
 # target's log and the kernel's messages, and whatever it started goes away with it.
 #
-# Set by the runner: BACKING (tmpfs or ext4) and TARGET (pagecast; or lio, the kernel's own target, to tell whether a
-# failure is the test's or ours).
+# Set by the runner: BACKING (tmpfs or ext4) and TARGET (pagecast; or lio, the kernel's own target, which for NVMe is nvmet, to
+# tell whether a failure is the test's or ours).
 # shellcheck shell=bash
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -277,7 +277,7 @@ srp_gone() { [ -z "$(ls /sys/class/srp_remote_ports)" ] && ! compgen -G '/sys/bl
 # --blockalign, fio keeps a map of what it wrote: no two writes overlap, and each byte has one right value.
 fio_verify() {
     fio --name=verify --filename="$DISK" --direct=1 --ioengine=libaio --iodepth=32 --rw=randwrite \
-        --bsrange=512-256k --size="$(fio_mib 48)" --verify=crc32c --verify_fatal=1 \
+        --bsrange="$(blockdev --getss "$DISK")-256k" --size="$(fio_mib 48)" --verify=crc32c --verify_fatal=1 \
         --output-format=terse --output=/run/fio.out "$@" || { cat /run/fio.out; return 1; }
 }
 # fio_mib N: N MiB for fio, or less where SMALLER says so
@@ -302,7 +302,7 @@ resets() {
         sleep 1
     done
 }
-no_io_error() { ! dmesg_has 'I/O error, dev sd'; }
+no_io_error() { ! dmesg_has 'I/O error, dev (sd|nvme[0-9]+n)'; }
 crash_and_return() { target_crash; sleep 3; target_again; }
 
 # busy: waits until DISK has seen some more writes
