@@ -39,7 +39,7 @@ use pagecast_rdma::fabric::{
 use pagecast_rdma::windows::{self, WindowError, WindowService, default_budget, read_limits};
 use thiserror::Error;
 
-use crate::config::{ChapConfig, Config, DeviceConfig, IoEngine, Settings, Transport};
+use crate::config::{ChapConfig, Config, DeviceConfig, IoEngine, Referral, Settings, Transport};
 use crate::device::{Device, MAX_ADAPTERS};
 use crate::identity::MachineId;
 use crate::session::{Session, SessionId};
@@ -138,6 +138,8 @@ pub struct Shared {
     pub targets: Vec<Target>,
     /// What initiators prove themselves with before they are told of targets.
     pub discovery_chap: Option<ChapConfig>,
+    /// Discovery services of others that NVMe hosts are told of.
+    pub referrals: Vec<Referral>,
     /// What people should know of the configuration.
     pub warnings: Vec<String>,
     /// Who is logged in.
@@ -348,6 +350,7 @@ impl Daemon {
             devices,
             targets,
             discovery_chap: config.discovery_chap.clone(),
+            referrals: config.discovery_referrals.clone(),
             warnings: config.warnings(),
             sessions: Mutex::default(),
             gauges,

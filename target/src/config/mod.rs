@@ -13,6 +13,7 @@ mod error;
 mod ids;
 mod name;
 pub mod nearest;
+mod referral;
 mod settings;
 mod target;
 mod units;
@@ -33,6 +34,7 @@ pub use dhchap::DhchapConfig;
 pub use error::{ConfigError, Problem};
 pub use ids::{Guid, Naa, ServiceId, Uuid};
 pub use name::Name;
+pub use referral::Referral;
 pub use settings::{IoEngine, Settings};
 pub use target::{Endpoint, GroupConfig, Portal, TargetConfig, Transport};
 pub use units::{ByteSize, Span};
@@ -49,6 +51,9 @@ pub struct Config {
     /// What an iSCSI or iSER initiator proves itself with before it is told which targets there are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discovery_chap: Option<ChapConfig>,
+    /// Discovery services of others that NVMe hosts are told of.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub discovery_referrals: Vec<Referral>,
     /// The other keys at the top level.
     #[serde(flatten)]
     pub settings: Settings,
@@ -135,7 +140,12 @@ impl Config {
     }
 
     fn read(problems: &mut Problems, node: &Node) -> Option<Self> {
-        let mut keys = vec!["devices", "targets", "discovery_chap"];
+        let mut keys = vec![
+            "devices",
+            "targets",
+            "discovery_chap",
+            "discovery_referrals",
+        ];
         keys.extend(Settings::KEYS);
         let object = problems.object(node, "", &keys)?;
         // `list` drops items that do not parse, and with them the positions that paths are made of: keep the holes.
@@ -146,12 +156,14 @@ impl Config {
             Some(TargetConfig::read(problems, node, path))
         });
         let discovery_chap = ChapConfig::optional(problems, &object, "discovery_chap");
+        let discovery_referrals = Referral::list(problems, &object, "discovery_referrals");
         let settings = Settings::read(problems, &object);
         check::check(problems, &devices, &targets);
         Some(Self {
             devices: devices.into_iter().collect::<Option<_>>()?,
             targets: targets.into_iter().collect::<Option<_>>()?,
             discovery_chap,
+            discovery_referrals: discovery_referrals?,
             settings,
         })
     }
@@ -211,6 +223,7 @@ impl Config {
                 }],
             }],
             discovery_chap: None,
+            discovery_referrals: Vec::new(),
             settings: Settings::default(),
         }
     }

@@ -311,7 +311,7 @@ fn read_service(
     Some(Endpoint::Service { service_id })
 }
 
-fn address(node: &Node) -> Result<IpAddr, Fault> {
+pub(super) fn address(node: &Node) -> Result<IpAddr, Fault> {
     let text = string(node)?;
     let bare = text
         .strip_prefix('[')
@@ -341,7 +341,7 @@ fn address(node: &Node) -> Result<IpAddr, Fault> {
     }
 }
 
-fn port(node: &Node) -> Result<u16, Fault> {
+pub(super) fn port(node: &Node) -> Result<u16, Fault> {
     let value = integer(node, 1, u16::MAX.into())?;
     // In bounds, so it fits.
     Ok(u16::try_from(value).unwrap_or(u16::MAX))

@@ -184,7 +184,7 @@ fn wrong_keys_name_the_nearest() {
         ),
         (
             r#"{ "a b\n": 1 }"#.to_owned(),
-            "[\"a b\\n\"]: unknown key \"a b\\n\"; known are `devices`, `targets`, `discovery_chap`, `io_engine`, `shards`, `poll_time`, `window_size`, `pinned_memory`, `staging_memory`, `queue_depth`, `max_sessions`, `max_it_iu_len`, `nop_interval`, `nop_timeout`",
+            "[\"a b\\n\"]: unknown key \"a b\\n\"; known are `devices`, `targets`, `discovery_chap`, `discovery_referrals`, `io_engine`, `shards`, `poll_time`, `window_size`, `pinned_memory`, `staging_memory`, `queue_depth`, `max_sessions`, `max_it_iu_len`, `nop_interval`, `nop_timeout`",
         ),
     ] {
         assert_eq!(problems(&text), [expected]);

@@ -1,8 +1,9 @@
-//! What to type on an initiator that logs in over iSCSI or iSER: commands of open-iscsi, and one that tries it with libiscsi.
+//! What to type on an initiator: commands of open-iscsi, and one that tries it with libiscsi, for iSCSI and iSER; commands of
+//! nvme-cli for NVMe.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::config::{ChapConfig, Transport};
+use crate::config::{ChapConfig, DhchapConfig, Transport};
 
 /// What decides how an initiator logs in to a target.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +86,20 @@ fn update(record: &str, prefix: &str, chap: &ChapConfig) -> String {
         .map(|(key, value)| format!("-n {prefix}.{key} -v {value}"))
         .collect();
     format!("{record} -o update {}", keys.join(" "))
+}
+
+/// The commands that reach the NVM subsystem `nqn` at `portal`. Keys are words in capital letters.
+pub fn nvme_commands(nqn: &str, dhchap: Option<&DhchapConfig>, portal: SocketAddr) -> Vec<String> {
+    let (address, port) = (portal.ip().to_canonical(), portal.port());
+    let at = format!("-t rdma -a {address} -s {port}");
+    let mut connect = format!("nvme connect {at} -n {nqn}");
+    if let Some(dhchap) = dhchap {
+        connect.push_str(" --dhchap-secret=KEY");
+        if dhchap.controller_key.is_some() {
+            connect.push_str(" --dhchap-ctrl-secret=CONTROLLER_KEY");
+        }
+    }
+    vec![format!("nvme discover {at}"), connect]
 }
 
 /// Addresses of this machine that others may reach over TCP: for portals on a wildcard.
@@ -189,6 +204,37 @@ mod tests {
         login.chap = Some(&mutual);
         let last = login.commands(portal).pop().expect("a line");
         assert!(last.ends_with("/0?target_user=TARGET_USER&target_password=TARGET_SECRET'"));
+    }
+
+    #[test]
+    fn commands_of_nvme() {
+        let portal = "[2001:db8::1]:4421".parse().expect("an address");
+        assert_eq!(
+            nvme_commands("nqn.x", None, portal),
+            [
+                "nvme discover -t rdma -a 2001:db8::1 -s 4421",
+                "nvme connect -t rdma -a 2001:db8::1 -s 4421 -n nqn.x",
+            ]
+        );
+        let key = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
+        let document = |keys: &str| {
+            let text = format!(r#"{{ "targets": [ {{ "name": "t", "dhchap": {{ {keys} }} }} ] }}"#);
+            let mut config = Config::parse(&text, "c.json").expect("good");
+            config.targets.remove(0).dhchap
+        };
+        let one_way = document(&format!(r#""key": "{key}""#));
+        let lines = nvme_commands("nqn.x", one_way.as_ref(), portal);
+        assert!(
+            lines[1].ends_with(" -n nqn.x --dhchap-secret=KEY"),
+            "{lines:?}"
+        );
+        let other = "DHHC-1:00:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQHMnzFi:";
+        let mutual = document(&format!(r#""key": "{key}", "controller_key": "{other}""#));
+        let lines = nvme_commands("nqn.x", mutual.as_ref(), portal);
+        assert!(
+            lines[1].ends_with(" --dhchap-secret=KEY --dhchap-ctrl-secret=CONTROLLER_KEY"),
+            "{lines:?}"
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::addresses::{infiniband_ports, rdma_addresses};
 use super::targets::Target;
 use crate::config::{Endpoint, Portal, Transport, ZeroCopy};
 use crate::control::Management;
-use crate::control::initiator_commands::{Login, tcp_addresses};
+use crate::control::initiator_commands::{Login, nvme_commands, tcp_addresses};
 use crate::control::reports::{
     AdapterReport, DaemonState, DeviceCounters, DeviceReport, DeviceState, PortalReport,
     ResizeReport, SessionReport, SrpReport, Stats, Status, TargetReport, ZeroCopyReport,
@@ -168,7 +168,7 @@ impl Shared {
             let lines = match portal.transport {
                 Transport::Srp => login_lines(target.port_id(), portal),
                 Transport::Iser | Transport::IscsiTcp => self.iscsi_commands(target, portal),
-                Transport::NvmeRdma => continue,
+                Transport::NvmeRdma => nvme_lines(target, portal),
             };
             commands.entry(portal.transport).or_default().extend(lines);
         }
@@ -218,6 +218,16 @@ fn reachable(portal: &Portal) -> Vec<SocketAddr> {
         .filter(|found| address.is_ipv6() || found.is_ipv4())
         .map(|found| SocketAddr::new(found, port))
         .collect()
+}
+
+/// What to type on an NVMe host, for each way to a portal.
+fn nvme_lines(target: &Target, portal: &Portal) -> Vec<String> {
+    let config = &target.config;
+    // Groups may differ; the one that comes first is the example.
+    let group_keys = (config.groups.iter()).find_map(|group| config.dhchap_of(group));
+    let dhchap = group_keys.or(config.dhchap.as_ref());
+    let commands = |at| nvme_commands(&target.identity.nqn, dhchap, at);
+    reachable(portal).into_iter().flat_map(commands).collect()
 }
 
 /// What to write to an initiator's `add_target`, for each way to a portal.

@@ -1,11 +1,11 @@
-//! What a discovery controller tells its host: every way to every target that the host may see.
+//! What a discovery controller tells its host: every way to every target that the host may see, and who else may know more.
 
 use std::net::{IpAddr, SocketAddr};
 
 use pagecast_core::nvme::DiscoverySource;
 
 use super::targets::Target;
-use crate::config::{Endpoint, Portal, Transport};
+use crate::config::{Endpoint, Portal, Referral, Transport};
 use crate::identity::fingerprint;
 use crate::nvme::discovery::{Kind, Record, log_page};
 
@@ -29,7 +29,12 @@ impl DiscoverySource for DiscoveryLog {
 
 impl DiscoveryLog {
     /// `names` are the host's, `local` is where it came in, as it dialled it.
-    pub(super) fn new(targets: &[Target], names: &[String], local: Option<SocketAddr>) -> Self {
+    pub(super) fn new(
+        targets: &[Target],
+        referrals: &[Referral],
+        names: &[String],
+        local: Option<SocketAddr>,
+    ) -> Self {
         let portals = portals(targets);
         let mut records = Vec::new();
         let mut add = |record: Record| {
@@ -63,6 +68,13 @@ impl DiscoveryLog {
                     port: port_id(number.unwrap_or_default()),
                 });
             }
+        }
+        for referral in referrals {
+            add(Record {
+                kind: Kind::Referral,
+                address: referral.socket(),
+                port: 0,
+            });
         }
         // Whoever reads the page in pieces notices by it that another daemon has taken over with another configuration.
         let generation = fingerprint(&log_page(0, &records));
@@ -116,7 +128,7 @@ mod tests {
     use crate::config::Config;
     use crate::identity::MachineId;
 
-    const CONFIG: &str = r#"{ "targets": [
+    const CONFIG: &str = r#"{ "discovery_referrals": [ { "address": "10.0.0.99" } ], "targets": [
         { "name": "a", "nqn": "nqn.2026-11.io.pagecast:a",
           "portals": [ { "transport": "nvme-rdma", "address": "0.0.0.0" },
                        { "transport": "nvme-rdma", "address": "10.0.1.1", "port": 4421 },
@@ -127,12 +139,14 @@ mod tests {
                        { "transport": "nvme-rdma", "address": "10.0.1.1", "port": 4421 } ],
           "groups": [ { "name": "g", "initiators": [ "10.0.0.*" ] } ] } ] }"#;
 
+    const REFERRAL: &str = "Referral 10.0.0.99:4420 0";
+
     fn log(names: &[&str], local: Option<&str>) -> DiscoveryLog {
         let config = Config::parse(CONFIG, "c.json").expect("good");
         let targets = targets::of(&config, &MachineId::from_bytes([1; 16]), &[]);
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let local = local.map(|local| local.parse().expect("an address"));
-        DiscoveryLog::new(&targets, &names, local)
+        DiscoveryLog::new(&targets, &config.discovery_referrals, &names, local)
     }
 
     /// As lines of kind, address and port.
@@ -155,7 +169,8 @@ mod tests {
             [
                 "Current 10.0.0.1:4420 1",
                 "a 10.0.0.1:4420 1",
-                "a 10.0.1.1:4421 2"
+                "a 10.0.1.1:4421 2",
+                REFERRAL
             ]
         );
         let two = log(&["nqn.host:two", "10.0.0.7"], Some("10.0.0.1:4420"));
@@ -164,14 +179,15 @@ mod tests {
             [
                 "Current 10.0.0.1:4420 1",
                 "b 10.0.0.1:4430 3",
-                "b 10.0.1.1:4421 2"
+                "b 10.0.1.1:4421 2",
+                REFERRAL
             ]
         );
         let both = log(&["nqn.host:one", "10.0.0.7"], Some("10.0.1.1:4421"));
-        assert_eq!(lines(&both).len(), 5);
+        assert_eq!(lines(&both).len(), 6);
         assert_eq!(lines(&both)[0], "Current 10.0.1.1:4421 2");
         let nobody = log(&["nqn.host:no", "10.9.0.1"], Some("10.0.0.1:4420"));
-        assert_eq!(lines(&nobody), ["Current 10.0.0.1:4420 1"]);
+        assert_eq!(lines(&nobody), ["Current 10.0.0.1:4420 1", REFERRAL]);
         assert_ne!(one.generation(), two.generation());
         assert_eq!(one.log_page()[..8], one.generation().to_le_bytes());
     }
@@ -185,10 +201,11 @@ mod tests {
                 "Current [fd00::1]:4430 3",
                 "a 10.0.1.1:4421 2",
                 "b [fd00::1]:4430 3",
-                "b 10.0.1.1:4421 2"
+                "b 10.0.1.1:4421 2",
+                REFERRAL
             ]
         );
         let unknown = log(&["nqn.host:one", "fe80::1"], None);
-        assert_eq!(lines(&unknown), ["a 10.0.1.1:4421 2"]);
+        assert_eq!(lines(&unknown), ["a 10.0.1.1:4421 2", REFERRAL]);
     }
 }

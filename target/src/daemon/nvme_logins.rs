@@ -326,7 +326,8 @@ impl Control {
         let id = (self.controllers.free_id()).ok_or(Completion::from(Status::CONNECT_BUSY))?;
         tracing::info!(host = %host.nqn, %peer, "discovery");
         let names = [host.nqn.clone(), peer.clone()];
-        let log = DiscoveryLog::new(&self.shared.targets, &names, origin.local);
+        let (targets, referrals) = (&self.shared.targets, &self.shared.referrals);
+        let log = DiscoveryLog::new(targets, referrals, &names, origin.local);
         let kind = Kind::Discovery(Arc::new(log));
         let session = self.session_without_units(Transport::NvmeRdma, host.nqn.clone(), peer);
         let association = Association {
@@ -560,4 +561,88 @@ fn authenticators(shards: &[Mailer<ShardMessage>]) -> io::Result<Sender<Step>> {
             })?;
     }
     Ok(steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use pagecast_core::nvme::Host;
+    use pagecast_core::scsi::{ScsiSession, TargetPort};
+
+    use super::*;
+    use crate::session::SessionId;
+
+    fn association(id: u16) -> Association {
+        let port = TargetPort {
+            relative_identifier: 3,
+            group: 1,
+            name: PortName::Srp([0; 16]),
+        };
+        let session = Session {
+            id: SessionId(1),
+            initiator: String::new(),
+            target: String::new(),
+            group: String::new(),
+            transport: Transport::NvmeRdma,
+            peer: String::new(),
+            scsi: ScsiSession::new(port, &BTreeMap::new()),
+            devices: Arc::new([]),
+            connections: 0.into(),
+            in_flight: 0.into(),
+            known_losses: Box::default(),
+        };
+        let setup = ControllerSetup {
+            kind: Kind::Io,
+            id,
+            subsystem: "nqn.x".to_owned(),
+            host: Host {
+                nqn: "nqn.host".to_owned(),
+                id: [1; 16],
+            },
+            serial: String::new(),
+            port: 3,
+            queue_depth: 64,
+            queues: 4,
+            in_capsule: IN_CAPSULE,
+            max_transfer: 1 << 20,
+            keep_alive: Duration::ZERO,
+            now: Duration::ZERO,
+        };
+        Association {
+            controller: Controller::new(setup),
+            session: Arc::new(session),
+            credentials: None,
+            queues: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn identifiers_are_not_used_again_soon() {
+        let mut controllers = Controllers::default();
+        assert_eq!(controllers.free_id(), Some(1));
+        assert_eq!(controllers.free_id(), Some(2), "though 1 is free");
+        controllers.last = MAX_CONTROLLER_ID - 1;
+        controllers.by_id.insert(1, association(1));
+        assert_eq!(controllers.free_id(), Some(MAX_CONTROLLER_ID));
+        assert_eq!(controllers.free_id(), Some(2), "0 and 1 are passed over");
+    }
+
+    #[test]
+    fn identifiers_run_out() {
+        let mut controllers = Controllers::default();
+        let one = association(1);
+        for id in 1..=MAX_CONTROLLER_ID {
+            let copy = Association {
+                controller: Arc::clone(&one.controller),
+                session: Arc::clone(&one.session),
+                credentials: None,
+                queues: BTreeMap::new(),
+            };
+            controllers.by_id.insert(id, copy);
+        }
+        assert_eq!(controllers.free_id(), None);
+        controllers.by_id.remove(&77);
+        assert_eq!(controllers.free_id(), Some(77));
+    }
 }

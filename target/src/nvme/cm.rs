@@ -76,3 +76,72 @@ impl Reject {
         [0, 0, low, high]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What Linux sends for I/O queue 3 with 128 entries, padded as InfiniBand delivers it.
+    const LINUX: [u8; 56] = {
+        let mut data = [0; 56];
+        data[2] = 3;
+        data[4] = 128;
+        data[6] = 127;
+        data
+    };
+
+    #[test]
+    fn a_request_of_linux() {
+        let request = Request {
+            queue: 3,
+            receive_entries: 128,
+            send_entries: 128,
+        };
+        assert_eq!(Request::parse(&LINUX), Ok(request));
+        assert_eq!(Request::parse(&LINUX[..32]), Ok(request));
+    }
+
+    #[test]
+    fn bad_requests_are_told_apart() {
+        assert_eq!(Request::parse(&LINUX[..31]), Err(Reject::InvalidLength));
+        assert_eq!(Request::parse(&[]), Err(Reject::InvalidLength));
+        let mut other = LINUX;
+        other[1] = 1;
+        assert_eq!(Request::parse(&other), Err(Reject::InvalidFormat));
+    }
+
+    #[test]
+    fn answers_are_as_the_standard_has_them() {
+        let mut expected = [0; 32];
+        expected[2..4].copy_from_slice(&[0x20, 0x01]);
+        assert_eq!(accept(0x120), expected);
+        for (reject, status) in [
+            (Reject::InvalidLength, 1),
+            (Reject::InvalidFormat, 2),
+            (Reject::InvalidQueue, 3),
+            (Reject::InvalidSendEntries, 4),
+            (Reject::InvalidReceiveEntries, 5),
+            (Reject::NoResources, 6),
+            (Reject::InvalidIrd, 7),
+            (Reject::InvalidOrd, 8),
+        ] {
+            assert_eq!(reject.emit(), [0, 0, status, 0], "{reject}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_size_is_read(queue: u16, receive: u16, send: u16, rest: [u8; 24]) {
+            let mut data = [0; 32];
+            data[2..4].copy_from_slice(&queue.to_le_bytes());
+            data[4..6].copy_from_slice(&receive.to_le_bytes());
+            data[6..8].copy_from_slice(&send.to_le_bytes());
+            data[8..].copy_from_slice(&rest);
+            let request = Request::parse(&data).expect("well formed");
+            prop_assert_eq!((request.queue, request.receive_entries), (queue, receive));
+            prop_assert_eq!(u32::from(request.send_entries), (u32::from(send) + 1).min(0xffff));
+        }
+    }
+}

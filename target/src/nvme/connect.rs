@@ -118,3 +118,130 @@ pub fn invalid_in_data(offset: u16) -> Completion {
         status: Status::CONNECT_INVALID_PARAMETERS,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Connect to the admin queue as Linux sends it: 32 entries, a keep-alive time of 5 seconds.
+    const ADMIN: [u8; SQE_SIZE] = {
+        let mut entry = [0; SQE_SIZE];
+        entry[0] = 0x7f;
+        entry[1] = 0x40;
+        entry[4] = 0x01;
+        entry[44] = 31;
+        entry[48] = 0x88;
+        entry[49] = 0x13;
+        entry
+    };
+
+    fn data(subsystem: &[u8], host: &[u8]) -> Vec<u8> {
+        let mut data = vec![0; DATA_LENGTH as usize];
+        data[..16].copy_from_slice(&[0x5a; 16]);
+        data[16..18].copy_from_slice(&[0xff, 0xff]);
+        data[256..][..subsystem.len()].copy_from_slice(subsystem);
+        data[512..][..host.len()].copy_from_slice(host);
+        data
+    }
+
+    #[test]
+    fn a_command_of_linux() {
+        assert_eq!(
+            ConnectCommand::parse(&ADMIN),
+            Ok(ConnectCommand {
+                queue: 0,
+                entries: 32,
+                no_flow_control: false,
+                keep_alive: Duration::from_secs(5),
+            })
+        );
+        let mut io = ADMIN;
+        io[42..44].copy_from_slice(&[0x02, 0x01]);
+        io[44..46].copy_from_slice(&[0xff, 0xff]);
+        io[46] = 0x04;
+        io[48..52].fill(0);
+        assert_eq!(
+            ConnectCommand::parse(&io),
+            Ok(ConnectCommand {
+                queue: 0x102,
+                entries: 0x1_0000,
+                no_flow_control: true,
+                keep_alive: Duration::ZERO,
+            })
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_command_is_said() {
+        let mut format = ADMIN;
+        format[40] = 1;
+        assert_eq!(
+            ConnectCommand::parse(&format),
+            Err(Status::CONNECT_FORMAT.into())
+        );
+        let mut size = ADMIN;
+        size[44] = 0;
+        let refused = ConnectCommand::parse(&size).expect_err("an empty queue");
+        assert_eq!(refused.status, Status::CONNECT_INVALID_PARAMETERS);
+        // Bits 15:0 are where, bit 16 (IATTR) says that it is in the data.
+        assert_eq!(refused.result, 44);
+    }
+
+    #[test]
+    fn data_of_a_host() {
+        let data = data(b"nqn.2026-11.io.pagecast:store", b"nqn.2014-08.org:host");
+        assert_eq!(
+            ConnectData::parse(&data),
+            Ok(ConnectData {
+                host: Host {
+                    nqn: "nqn.2014-08.org:host".to_owned(),
+                    id: [0x5a; 16],
+                },
+                controller: ANY_CONTROLLER,
+                subsystem: "nqn.2026-11.io.pagecast:store".to_owned(),
+            })
+        );
+        assert_eq!(
+            ConnectData::parse(&data[..1023]),
+            Err(Status::DATA_SGL_LENGTH_INVALID.into())
+        );
+    }
+
+    #[test]
+    fn names_that_are_none() {
+        let longest = vec![b'n'; MAX_NQN];
+        assert!(ConnectData::parse(&data(&longest, &longest)).is_ok());
+        let too_long = vec![b'n'; MAX_NQN + 1];
+        let endless = vec![b'n'; 256];
+        for bad in [
+            &b""[..],
+            b"nqn\n",
+            b"\xff\xfe",
+            b"nqn\x1b[31m",
+            &too_long,
+            &endless,
+        ] {
+            assert_eq!(
+                ConnectData::parse(&data(bad, b"nqn.host")),
+                Err(invalid_in_data(256)),
+                "{bad:?}"
+            );
+            let refused = ConnectData::parse(&data(b"nqn.subsystem", bad)).expect_err("bad");
+            assert_eq!(refused.result, 1 << 16 | 512, "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_comes_does_harm(entry: [u8; SQE_SIZE], data in prop::collection::vec(any::<u8>(), 0..1100)) {
+            if let Ok(command) = ConnectCommand::parse(&entry) {
+                prop_assert!((2..=0x1_0000).contains(&command.entries));
+            }
+            if let Ok(data) = ConnectData::parse(&data) {
+                prop_assert!(data.subsystem.len() <= MAX_NQN && data.host.nqn.len() <= MAX_NQN);
+            }
+        }
+    }
+}

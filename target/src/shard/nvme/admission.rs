@@ -100,6 +100,8 @@ impl Shard {
                 if admission.credentials.is_some() {
                     result |= AUTHENTICATION_TRANSACTION_REQUIRED;
                 }
+                // The answer may have waited for earlier queues to go, during which the host could say nothing.
+                channel.heard = true;
                 channel.size = command.entries;
                 channel.head = 1 % command.entries as u16;
                 channel.state = State::Connected {
