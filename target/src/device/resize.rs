@@ -237,12 +237,16 @@ impl Device {
 
     /// From now on the device has `size` bytes, of which the store has `there`.
     fn take_over(&self, size: u64, there: u64) {
+        let blocks = size / u64::from(self.unit.block_size());
+        if blocks < self.unit.capacity() {
+            // First of all: whoever finds less than he was promised learns why by it.
+            self.unit.set_capacity(blocks);
+        }
         self.size.take_over(size, there);
         if let Some(windows) = &self.windows {
             windows.grown_to(size);
         }
-        self.unit
-            .set_capacity(size / u64::from(self.unit.block_size()));
+        self.unit.set_capacity(blocks);
     }
 
     fn drop_windows(&self, end: u64, patience: Duration) -> Result<(), ResizeError> {
