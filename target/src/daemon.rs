@@ -240,6 +240,8 @@ struct Entry {
     origin: Origin,
     /// It is on its way out: there will be no command of its any more.
     ending: bool,
+    /// It has logged in, and has yet to prove who it is.
+    unproven: bool,
     transport: Transport,
     peer: String,
 }
@@ -474,6 +476,11 @@ impl Control {
                 exchange,
                 message,
             } => self.authenticate(key, exchange, message),
+            ControlMessage::Proven { key } => {
+                if let Some(entry) = self.connections.get_mut(&key) {
+                    entry.unproven = false;
+                }
+            }
             ControlMessage::ControllerReset { key } => self.controller_reset(key),
             ControlMessage::Buffers { port, buffers } => {
                 self.buffers_delivered(port, buffers);

@@ -172,8 +172,7 @@ impl Control {
             });
         }
         // An initiator that is in already takes its own session's place (session reinstatement, RFC 7143 section 6.3.5).
-        let full = self.sessions.len() >= shared.settings.max_sessions as usize;
-        if full && !self.sessions.contains_key(&nexus) {
+        if self.is_full() && !self.sessions.contains_key(&nexus) {
             refused("\"max_sessions\" initiators are logged in already");
             return Err(LoginStatus::OUT_OF_RESOURCES);
         }

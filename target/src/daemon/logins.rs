@@ -134,7 +134,10 @@ impl Control {
             return Err(AdmitError::Full("the daemon is stopping"));
         }
         let strangers = self.connections.values();
-        let strangers = strangers.filter(|entry| entry.nexus.is_none() && !entry.origin.expected);
+        let strangers = strangers.filter(|entry| match entry.nexus {
+            None => !entry.origin.expected,
+            Some(_) => entry.unproven,
+        });
         let (mut all, mut of_one) = (0, 0);
         for stranger in strangers {
             all += 1;
@@ -146,6 +149,14 @@ impl Control {
             ));
         }
         Ok(())
+    }
+
+    /// Whether there are as many sessions as there may be. Those who cannot prove who they are take no room from those who can:
+    /// they are strangers.
+    pub(super) fn is_full(&self) -> bool {
+        let unproven = self.connections.values().filter(|entry| entry.unproven);
+        let sessions = self.sessions.len().saturating_sub(unproven.count());
+        sessions >= self.shared.settings.max_sessions as usize
     }
 
     /// The session of a connection that has not logged in: it has no logical unit.
@@ -206,6 +217,7 @@ impl Control {
                 completions,
                 origin,
                 ending: false,
+                unproven: false,
                 transport: connection.session.transport,
                 peer: connection.session.peer.clone(),
             },

@@ -276,7 +276,7 @@ impl Control {
             );
             return Err(Status::CONNECT_INVALID_HOST.into());
         };
-        if self.sessions.len() >= shared.settings.max_sessions as usize {
+        if self.is_full() {
             refused("\"max_sessions\" initiators are logged in already");
             return Err(Status::CONNECT_BUSY.into());
         }
@@ -300,6 +300,9 @@ impl Control {
         let admission = association.admission();
         self.controllers.by_id.insert(id, association);
         self.log_in(key, Nexus::Nvme(id), &session);
+        if let Some(entry) = self.connections.get_mut(&key) {
+            entry.unproven = group.dhchap.is_some();
+        }
         Ok((after, admission))
     }
 

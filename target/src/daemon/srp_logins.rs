@@ -110,8 +110,7 @@ impl Control {
             return Err(AdmitError::Channels(MAX_CHANNELS));
         }
         // An initiator that is in already takes its own session's place.
-        let full = self.sessions.len() >= self.shared.settings.max_sessions as usize;
-        if full && !self.sessions.contains_key(&Nexus::Srp(nexus)) {
+        if self.is_full() && !self.sessions.contains_key(&Nexus::Srp(nexus)) {
             return Err(AdmitError::Full(
                 "\"max_sessions\" initiators are logged in already",
             ));

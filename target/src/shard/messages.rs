@@ -124,6 +124,11 @@ pub enum ControlMessage {
         /// The message.
         message: Vec<u8>,
     },
+    /// An NVMe host has proved over this connection who it is.
+    Proven {
+        /// The connection.
+        key: ConnectionKey,
+    },
     /// An NVMe host has reset its controller over this connection, the admin queue: the I/O queues go.
     ControllerReset {
         /// The connection.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use std::sync::Arc;
+
 use pagecast_core::nvme::{Command, Completion, Queue, Status};
 
 use super::super::Shard;
@@ -85,6 +87,9 @@ impl Shard {
         key: ConnectionKey,
         outcome: Result<Box<NvmeAdmission>, Completion>,
     ) {
+        if outcome.is_ok() {
+            self.uncount_early(key);
+        }
         let Some(connection) = self.by_key(key) else {
             return;
         };
@@ -112,6 +117,12 @@ impl Shard {
                     },
                     credentials: admission.credentials,
                 };
+                // What was refused before is counted where it began.
+                for &other in &connection.tasks {
+                    if std::mem::take(&mut self.tasks.get(other).counted) {
+                        connection.session.command_ended();
+                    }
+                }
                 connection.scsi = admission.session.scsi.channel();
                 connection.session = admission.session;
                 Completion::with_result(result)
@@ -122,6 +133,20 @@ impl Shard {
             }
         };
         self.end_nvme(id, completion);
+    }
+
+    /// Commands that came before Connect was answered are those of no session, and must not be taken for the one's that the
+    /// connection has from now on: their responses may still be on their way.
+    fn uncount_early(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.by_key(key) else {
+            return;
+        };
+        let stranger = Arc::clone(&connection.session);
+        for id in connection.tasks.clone() {
+            if std::mem::take(&mut self.tasks.get(id).counted) {
+                stranger.command_ended();
+            }
+        }
     }
 
     /// A message of the host's is here. It is looked at elsewhere, since that takes long.
@@ -231,6 +256,8 @@ impl Shard {
             Progress::Authenticated => {
                 tracing::info!(%host, %peer, queue = channel.number, "authenticated");
                 *auth = Auth::Passed;
+                let key = connection.key;
+                self.control.send(ControlMessage::Proven { key });
             }
             Progress::Failed(why) => {
                 tracing::warn!(%host, %peer, queue = channel.number, why, "authentication failed");
