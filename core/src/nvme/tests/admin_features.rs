@@ -181,7 +181,11 @@ fn the_timestamp_goes_on() {
     assert_eq!(admin.send(&set_features(0x0e, 0), &bytes), Status::SUCCESS);
     admin.controller().heard(seconds(105));
     let stamp = admin.reply(&get_features(0x0e, 0, 0));
-    assert_eq!(u64_at(&stamp, 0), (set + 2000) | (1 << 49), "set by the host");
+    assert_eq!(
+        u64_at(&stamp, 0),
+        (set + 2000) | (1 << 49),
+        "set by the host"
+    );
 }
 
 #[test]
