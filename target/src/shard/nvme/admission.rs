@@ -90,7 +90,10 @@ impl Shard {
         if outcome.is_ok() {
             self.uncount_early(key);
         }
-        let Some(connection) = self.by_key(key) else {
+        let tasks = &mut self.tasks;
+        let connections = self.connections.get_mut(usize::from(key.slot));
+        let connection = connections.and_then(Option::as_deref_mut);
+        let Some(connection) = connection.filter(|connection| connection.key == key) else {
             return;
         };
         let Protocol::Nvme(channel) = &mut connection.protocol else {
@@ -119,7 +122,7 @@ impl Shard {
                 };
                 // What was refused before is counted where it began.
                 for &other in &connection.tasks {
-                    if std::mem::take(&mut self.tasks.get(other).counted) {
+                    if std::mem::take(&mut tasks.get(other).counted) {
                         connection.session.command_ended();
                     }
                 }
