@@ -149,9 +149,8 @@ check "and has its disks" nvme_disks "$(target_nqn)" 2
 check "with their bytes" eval 'same "${DISKS[0]}" "$file" 4 && same "${DISKS[1]}" "$other" 4'
 
 step "a second controller"
-again() { timeout 60 nvme connect "${NVME_AT[@]}" -n "$(target_nqn)" -i 2 "$@"; }
 check "is not made by mistake" refuses 'already connected|already in progress' connect "${NVME_AT[@]}" -n "$(target_nqn)"
-check "but when it is wanted" again -D
+check "but by another address" told connect "${NVME_AT[@]}" -a "$IPV6" -n "$(target_nqn)" -i 2
 check "there are two" [ "$(nvme_controllers "$(target_nqn)" | wc -l)" = 2 ]
 check "for the same disks" eval 'nvme_disks "$(target_nqn)" 2 && [ ${#DISKS[@]} = 2 ]'
 check "disconnect" nvme_disconnect

@@ -33,7 +33,7 @@ check "no error reached the file system's side" no_io_error
 
 step "two paths"
 first=$NVME disk=$DISK
-check "a second controller for the same disk" eval 'nvme_connect -D "${patient[@]}" && [ "$DISK" = "$disk" ] && [ "$NVME" != "$first" ]'
+check "a second controller for the same disk" eval 'nvme_connect -a "$IPV6" "${patient[@]}" && [ "$DISK" = "$disk" ] && [ "$NVME" != "$first" ]'
 leave_and_reset() { timeout 60 nvme disconnect -d "$first" && timeout 60 nvme reset "$NVME" && until_true 30 nvme_live; }
 check "fio verifies while one leaves and the other is reset" beside leave_and_reset
 check "one is left" [ "$(nvme_controllers "$(target_nqn)")" = "$NVME" ]
