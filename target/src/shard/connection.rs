@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use pagecast_core::scsi::ScsiChannel;
@@ -219,7 +220,11 @@ impl Connection {
     /// Whether nothing is to be done for its initiator. Requests for events wait for ever.
     pub fn is_idle(&self) -> bool {
         match &self.protocol {
-            Protocol::Nvme(channel) => self.tasks.len() == channel.waiting(),
+            // With its admin queue all queues of a controller go, so it waits for what they do.
+            Protocol::Nvme(channel) => {
+                let waits = channel.id() == 0 && self.session.in_flight.load(Relaxed) > 0;
+                self.tasks.len() == channel.waiting() && !waits
+            }
             _ => self.tasks.is_empty(),
         }
     }
