@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use std::sync::Arc;
-
 use pagecast_core::nvme::{Command, Completion, Queue, Status};
 
 use super::super::Shard;
@@ -87,9 +85,6 @@ impl Shard {
         key: ConnectionKey,
         outcome: Result<Box<NvmeAdmission>, Completion>,
     ) {
-        if outcome.is_ok() {
-            self.uncount_early(key);
-        }
         let tasks = &mut self.tasks;
         let connections = self.connections.get_mut(usize::from(key.slot));
         let connection = connections.and_then(Option::as_deref_mut);
@@ -136,20 +131,6 @@ impl Shard {
             }
         };
         self.end_nvme(id, completion);
-    }
-
-    /// Commands that came before Connect was answered are those of no session, and must not be taken for the one's that the
-    /// connection has from now on: their responses may still be on their way.
-    fn uncount_early(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.by_key(key) else {
-            return;
-        };
-        let stranger = Arc::clone(&connection.session);
-        for id in connection.tasks.clone() {
-            if std::mem::take(&mut self.tasks.get(id).counted) {
-                stranger.command_ended();
-            }
-        }
     }
 
     /// A message of the host's is here. It is looked at elsewhere, since that takes long.
