@@ -12,4 +12,6 @@ mod login;
 mod loss;
 mod management;
 mod nvme;
+mod nvme_controllers;
+mod nvme_hostile;
 mod resize;
