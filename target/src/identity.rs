@@ -340,6 +340,7 @@ mod tests {
         assert_eq!(identity.nqn, "nqn.2026-11.io.pagecast:store");
         assert_eq!(identity.srp.id_ext.to_string(), "7667f24abc420cde");
         assert_eq!(identity.srp.ioc_guid, identity.srp.id_ext);
+        assert_eq!(identity.nvme_serial, "7add25286608e071");
     }
 
     #[test]
