@@ -14,4 +14,5 @@ mod management;
 mod nvme;
 mod nvme_controllers;
 mod nvme_hostile;
+mod nvme_strangers;
 mod resize;
