@@ -71,7 +71,8 @@ impl Default for Settings {
             window_size: ByteSize::mib(2),
             pinned_memory: None,
             staging_memory: ByteSize::mib(128),
-            queue_depth: 64,
+            // What Linux's NVMe host asks for; it warns of less.
+            queue_depth: 128,
             max_sessions: 256,
             // Room for a command with 8 KiB of immediate data at offset 80, as Linux sends it, with 4 bytes to spare.
             max_it_iu_len: 8276,
