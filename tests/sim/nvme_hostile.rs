@@ -154,30 +154,30 @@ fn data_pointers_that_lie() {
             ("a wrong address", Outcome::Over, |m| m[AT + 2] ^= 0x7f),
             // 0Dh: invalid SGL segment.
             ("an address that wraps", Outcome::Status(0, 0x0d), |m| {
-                m[AT..AT + 8].fill(0xff)
+                m[AT..AT + 8].fill(0xff);
             }),
             ("no memory", Outcome::Status(0, 0x0f), |m| {
-                put(m, sgl::none())
+                put(m, sgl::none());
             }),
             ("too little memory", Outcome::Status(0, 0x0f), |m| {
-                m[AT + 9] = 0x0f
+                m[AT + 9] = 0x0f;
             }),
             ("more than is needed", GOOD, |m| m[AT + 10] = 0x7f),
             ("a bit bucket", Outcome::Status(0, 0x11), |m| {
-                m[AT + 15] = 0x10
+                m[AT + 15] = 0x10;
             }),
             ("a segment", Outcome::Status(0, 0x11), |m| m[AT + 15] = 0x20),
             ("the last segment", Outcome::Status(0, 0x11), |m| {
-                m[AT + 15] = 0x31
+                m[AT + 15] = 0x31;
             }),
             ("an unkeyed address", Outcome::Status(0, 0x11), |m| {
-                m[AT + 15] = 0x00
+                m[AT + 15] = 0x00;
             }),
             ("another subtype", Outcome::Status(0, 0x11), |m| {
-                m[AT + 15] = 0x41
+                m[AT + 15] = 0x41;
             }),
             ("a vendor's type", Outcome::Status(0, 0x11), |m| {
-                m[AT + 15] = 0xf0
+                m[AT + 15] = 0xf0;
             }),
             ("physical pages", INVALID_FIELD, |m| m[1] &= 0x3f),
             ("PSDT 11b", INVALID_FIELD, |m| m[1] |= 0xc0),
@@ -190,7 +190,7 @@ fn data_pointers_that_lie() {
         }
         let cases: [(&str, Outcome, Change); 6] = [
             ("an offset", Outcome::Status(0, 0x16), |m| {
-                put(m, sgl::in_capsule(1, 1024))
+                put(m, sgl::in_capsule(1, 1024));
             }),
             ("an offset that wraps", Outcome::Status(0, 0x16), |m| {
                 put(m, sgl::in_capsule(u64::MAX - 31, 1024));

@@ -7,9 +7,9 @@ use pagecast_initiator::nvme::{
     Bringup, Command, Connect, Controller, ControllerOptions, Data, NvmeHost, QueueHandle,
     QueueOptions, QueueState, Reply, admin, discovery, io,
 };
-use pagecast_initiator::{Buffer, InitiatorError};
+use pagecast_initiator::{Buffer, ChannelId, InitiatorError};
 
-use crate::world::{Host, World};
+use crate::world::{Host, Setup, World};
 
 /// The subsystem of every world.
 pub const SUBSYSTEM: &str = "nqn.2026-11.io.pagecast:store";
@@ -47,6 +47,38 @@ pub fn once(buffer: &Buffer) -> Data {
 /// All of a buffer, for as many commands as one likes.
 pub fn keyed(buffer: &Buffer) -> Data {
     Data::keyed(buffer.piece(0, buffer.length()).expect("all of it"))
+}
+
+/// An I/O queue of a controller.
+pub fn io_queue(host: Host, controller: &Controller, number: u16) -> QueueOptions {
+    let mut connect = connect(host);
+    connect.controller = controller.id;
+    QueueOptions::new(number, 8).connecting(connect)
+}
+
+/// Status code type and status code of a Connect that was refused, and its result.
+pub fn refusal(state: QueueState) -> ((u8, u8), u64) {
+    match state {
+        QueueState::Refused(entry) => (entry.status.code(), entry.result),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A world with a controller of host 0 and an SRP channel of host 1, who sees what is stored.
+pub fn with_witness(setup: Setup) -> (World, Controller, ChannelId) {
+    let mut world = setup.nvme().build();
+    let controller = world.nvme_controller(0);
+    let witness = world.log_in(1);
+    (world, controller, witness)
+}
+
+/// Data of one of three kinds: in the capsule if they fit, by a key that lasts, by one that goes.
+pub fn data_of(world: &World, queue: QueueHandle, bytes: &[u8], kind: u64) -> Data {
+    match kind % 3 {
+        0 if bytes.len() <= 4096 => Data::InCapsule(bytes.to_vec()),
+        0 | 1 => keyed(&world.nvme_filled(0, queue, bytes)),
+        _ => once(&world.nvme_filled(0, queue, bytes)),
+    }
 }
 
 fn portal(number: u16) -> SocketAddr {
