@@ -6,7 +6,7 @@ NVMET_NQN=nqn.2026-11.org.example:store
 # shellcheck disable=SC2034 # for guest.sh
 [ "$TARGET" != nvmet ] || LIO_NOISE='I/O Cmd\(0x8\)|op 0x9:\(WRITE_ZEROES\)'
 
-# nvmet_start FILE...: through the page cache, on both address families
+# nvmet_start FILE...: through the page cache, on both address families, at NVMET_PORT or where pagecast would be
 nvmet_start() {
     local file number=0 subsystem=$NVMET/subsystems/$NVMET_NQN namespace
     mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config
@@ -33,7 +33,7 @@ nvmet_port() {
     echo rdma >"$port/addr_trtype"
     echo "$2" >"$port/addr_adrfam"
     echo "$3" >"$port/addr_traddr"
-    echo 4420 >"$port/addr_trsvcid"
+    echo "${NVMET_PORT:-$NVME_PORT}" >"$port/addr_trsvcid"
 }
 
 # What listens nowhere ends its controllers.

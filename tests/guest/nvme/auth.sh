@@ -16,7 +16,7 @@ serve() {
     if [ "$TARGET" = pagecast ]; then
         TARGET_EXTRA=$(jq -nc --arg key "$1" --arg own "${2:-}" --arg group "${3:-}" '{dhchap: ({key: $key}
             + if $own == "" then {} else {controller_key: $own} end
-            + if $group == "" then {} else {groups: [$group]} end)}') target_start "$file"
+            + {groups: [if $group == "" then "null" else $group end]})}') target_start "$file"
     else
         target_start "$file" && nvmet_secrets "$@"
     fi
