@@ -17,4 +17,5 @@ mod nvme_controllers;
 mod nvme_fused;
 mod nvme_hostile;
 mod nvme_strangers;
+mod nvme_trouble;
 mod resize;

@@ -234,7 +234,6 @@ fn silence_ends_a_controller_and_no_other() {
         let endless = world.nvme_controller(0);
         let alive = world.nvme_controller_with(1, with_keep_alive(1, 5000));
         let busy = world.nvme_controller_with(1, with_keep_alive(1, 5000));
-        // Some I/O of it is stuck, and does not count.
         for turn in 0..5 {
             world.pass(Duration::from_millis(2000));
             world.nvme_succeed(1, alive.admin, &admin::keep_alive());
