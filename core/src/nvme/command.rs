@@ -54,7 +54,15 @@ impl Command {
             cid: u16::from_le_bytes([entry[2], entry[3]]),
             nsid: dword(1),
             cdw2: [dword(2), dword(3)],
-            cdw10: [10, 11, 12, 13, 14, 15].map(dword),
+            // Written out, since this is on the way of every command.
+            cdw10: [
+                dword(10),
+                dword(11),
+                dword(12),
+                dword(13),
+                dword(14),
+                dword(15),
+            ],
             data_length,
         }
     }
