@@ -12,6 +12,7 @@ mod login;
 mod loss;
 mod management;
 mod nvme;
+mod nvme_auth;
 mod nvme_connect;
 mod nvme_controllers;
 mod nvme_fused;

@@ -1,17 +1,11 @@
-//! Who gets a controller over NVMe: connection requests, Connect, discovery, authentication.
-
-use std::time::Duration;
+//! Who gets a controller over NVMe: connection requests, Connect, discovery.
 
 use pagecast_initiator::nvme::admin::{self, LogPage};
 use pagecast_initiator::nvme::discovery::{self, DiscoveryLog};
 use pagecast_initiator::nvme::{
-    Connect, Controller, ControllerOptions, Credentials, Data, QueueHandle, QueueOptions,
-    QueueState, auth, io, request,
+    self, Connect, Controller, Data, QueueHandle, QueueOptions, QueueState, io, request,
 };
-use pagecast_initiator::{InitiatorError, nvme};
-use pagecast_tests::nvme::{
-    SUBSYSTEM, connect, controller, discovering, host_nqn, io_queue, once, refusal,
-};
+use pagecast_tests::nvme::{SUBSYSTEM, connect, discovering, host_nqn, io_queue, once, refusal};
 use pagecast_tests::{Host, Setup, World, pattern};
 
 // Status code type and status code.
@@ -19,7 +13,6 @@ const SEQUENCE_ERROR: (u8, u8) = (0, 0x0c);
 const CONNECT_FORMAT: (u8, u8) = (1, 0x80);
 const INVALID_PARAMETERS: (u8, u8) = (1, 0x82);
 const INVALID_HOST: (u8, u8) = (1, 0x84);
-const AUTHENTICATION_REQUIRED: (u8, u8) = (1, 0x91);
 
 fn sessions(world: &World) -> usize {
     world.daemon.shared.sessions().len()
@@ -311,108 +304,5 @@ fn discovery_controllers_do_nothing_else() {
             assert_eq!(part[0] as usize, whole.entries.len());
         }
     }
-    world.finish();
-}
-
-// --- authentication ----------------------------------------------------------------------------------------------
-
-const KEY: &str = "DHHC-1:00:AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyAl7OaH:";
-const OTHER_KEY: &str = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
-
-fn with_keys(seed: u64) -> Setup {
-    let mut setup = Setup::new(seed);
-    setup.groups = format!(
-        r#"[ {{ "name": "g", "initiators": ["*"], "luns": {{ "0": "disk0" }},
-            "dhchap": {{ "key": "{KEY}", "controller_key": "{OTHER_KEY}" }} }} ]"#
-    );
-    setup.nvme()
-}
-
-fn authenticating(
-    host: Host,
-    key: &str,
-    controller_key: Option<&str>,
-    group: u8,
-) -> ControllerOptions {
-    ControllerOptions {
-        credentials: Some(Credentials {
-            key: key.to_owned(),
-            controller_key: controller_key.map(str::to_owned),
-            offer: auth::Offer {
-                groups: vec![group],
-                ..auth::Offer::default()
-            },
-            seed: 99,
-        }),
-        ..controller(host)
-    }
-}
-
-#[test]
-fn hosts_prove_who_they_are() {
-    let mut world = with_keys(1).build();
-    for (controller_key, group) in [(None, 0), (Some(OTHER_KEY), 0), (Some(OTHER_KEY), 1)] {
-        let options = authenticating(0, KEY, controller_key, group);
-        let controller = world.nvme_controller_with(0, options);
-        world.nvme_write(0, controller.io[0], 9, &pattern(512, 1));
-        world.nvme_read(0, controller.io[1], 9, 1);
-        world.nvme_disconnect(0, &controller);
-    }
-    world.finish();
-}
-
-#[test]
-fn hosts_that_cannot_are_not_let_in() {
-    let mut world = with_keys(1).build();
-    let bystander = world.nvme_controller_with(1, authenticating(1, KEY, None, 0));
-    let wrong = world.nvme_try_controller(0, authenticating(0, OTHER_KEY, None, 0));
-    let wrong = wrong.expect_err("the wrong key");
-    let refused = auth::AuthError::Refused {
-        reason: 1,
-        explanation: 1,
-    };
-    assert!(
-        matches!(&wrong, InitiatorError::Authentication(error) if *error == refused),
-        "{wrong}"
-    );
-    // A controller with the wrong key is not believed either.
-    let wrong = world.nvme_try_controller(0, authenticating(0, KEY, Some(KEY), 0));
-    let wrong = wrong.expect_err("the wrong controller's key");
-    assert!(
-        matches!(
-            &wrong,
-            InitiatorError::Authentication(auth::AuthError::NotAuthentic)
-        ),
-        "{wrong}"
-    );
-    let without = world.nvme_try_controller(0, controller(0));
-    let without = without.expect_err("no key");
-    assert!(
-        matches!(&without, InitiatorError::CommandFailed { status, .. }
-            if status.code() == AUTHENTICATION_REQUIRED),
-        "{without}"
-    );
-    // Whoever is in the middle of it has no time for ever.
-    world.pass(Duration::from_secs(31));
-    world.nvme_read(1, bystander.io[0], 0, 1);
-    let queues = world.nvme_queues.clone();
-    for (host, queue) in queues {
-        assert!(host == 1 || !world.nvme[host].is_alive(queue));
-    }
-    assert_eq!(sessions(&world), 1);
-    world.finish();
-}
-
-#[test]
-fn every_queue_has_to_prove_it() {
-    let mut world = with_keys(1).build();
-    let controller = world.nvme_controller_with(0, authenticating(0, KEY, None, 0));
-    let queue = world.nvme_queue(0, io_queue(0, &controller, 5));
-    let connected = world.nvme[0].connected(queue).expect("it is up");
-    assert!(connected.authentication_required);
-    let buffer = world.nvme_buffer(0, queue, 512);
-    let reply = world.nvme_execute(0, queue, &io::read(1, 0, 1, once(&buffer)));
-    assert_eq!(reply.code(), AUTHENTICATION_REQUIRED);
-    world.nvme_read(0, controller.io[0], 0, 1);
     world.finish();
 }

@@ -50,8 +50,8 @@ fn load(world: &mut World, queue: QueueHandle, sent: &mut Vec<(QueueHandle, u16)
 /// Every command is answered once, whether it was aborted or not, and what Abort says is true.
 #[test]
 fn aborts_at_any_time() {
-    let mut total = 0;
-    for seed in seeds(0..24) {
+    let (mut total, seeds) = (0, seeds(0..24));
+    for &seed in &seeds {
         for setup in [Setup::new(seed), Setup::new(seed).staged()] {
             let mut world = setup.nvme().build();
             let bystander = world.nvme_controller(1);
@@ -107,7 +107,7 @@ fn aborts_at_any_time() {
             world.finish();
         }
     }
-    assert!(total > 0, "nothing was aborted in time");
+    assert!(total > 0 || seeds.len() == 1, "nothing was aborted in time");
 }
 
 /// An aborted write whose data are still on their way from the host, and one that waits for another to be done.

@@ -156,6 +156,18 @@ impl World {
         self.nvme[host].allocate(queue, length).expect("a buffer")
     }
 
+    /// The same, if there is still a queue to use it.
+    pub fn nvme_buffer_if_alive(
+        &self,
+        host: Host,
+        queue: QueueHandle,
+        length: usize,
+    ) -> Option<Buffer> {
+        let nvme = &self.nvme[host];
+        nvme.is_alive(queue)
+            .then(|| self.nvme_buffer(host, queue, length))
+    }
+
     /// Memory of a host with bytes in it.
     pub fn nvme_filled(&self, host: Host, queue: QueueHandle, bytes: &[u8]) -> Buffer {
         let buffer = self.nvme_buffer(host, queue, bytes.len());

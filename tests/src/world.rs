@@ -576,6 +576,15 @@ impl World {
     pub fn assert_nothing_held(&mut self) {
         let seed = self.seed;
         self.pass(Duration::from_millis(300));
+        // A command may wait for window threads, and those for a processor.
+        for _ in 0..2000 {
+            if self.daemon.shared.stats().sessions == 0 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+            self.pump();
+        }
+        self.settle();
         let stats = self.daemon.shared.stats();
         assert_eq!(stats.sessions, 0, "seed {seed}: sessions");
         assert_eq!(stats.connections, 0, "seed {seed}: connections");
