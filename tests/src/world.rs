@@ -584,7 +584,7 @@ impl World {
             std::thread::sleep(Duration::from_millis(1));
             self.pump();
         }
-        self.settle();
+        self.pass(Duration::from_millis(300));
         let stats = self.daemon.shared.stats();
         assert_eq!(stats.sessions, 0, "seed {seed}: sessions");
         assert_eq!(stats.connections, 0, "seed {seed}: connections");
