@@ -42,13 +42,14 @@ check "SRP and iSER know it by one name" [ "$(identity "$srp")" = "$(identity "$
 # Each writes a third of the first 6 MiB, and then all read it all; then over again with others' thirds, so that what was read before is
 # what changes.
 round() {
-    local shift=$1 number=0 disk
+    local shift=$1 number=0 disk pids=() status=0
     for disk in "$srp" "$iser" "$nvme"; do
         dd if=/run/random.bin of="$disk" bs=256k count=8 seek=$((((number + shift) % 3) * 8)) skip=$((100 + shift * 50 + number * 8)) \
             oflag=direct conv=notrunc status=none &
-        number=$((number + 1))
+        pids+=($!) number=$((number + 1))
     done
-    wait
+    for number in "${pids[@]}"; do wait "$number" || status=1; done
+    return $status
 }
 expected() {
     local third number
