@@ -183,6 +183,25 @@ impl BlockOp {
         }
     }
 
+    /// Whether it would not be planned at all with that capacity. Copies, which may be about other units, say so in their own way.
+    pub(crate) fn is_beyond(&self, capacity: u64) -> bool {
+        let ranges = match self {
+            Self::Read(range)
+            | Self::Write(range)
+            | Self::CompareAndWrite(range)
+            | Self::Or(range)
+            | Self::WriteVerify { range, .. }
+            | Self::Verify { range, .. }
+            | Self::Prefetch(range)
+            | Self::Extents { range, .. }
+            | Self::WriteSame { range, .. } => std::slice::from_ref(range),
+            Self::Unmap(ranges) => ranges,
+            Self::Copy(_) | Self::Flush => &[],
+        };
+        let is_beyond = |r: &BlockRange| BlockRange::within(r.lba, r.blocks, capacity).is_none();
+        ranges.iter().any(is_beyond)
+    }
+
     /// Whether it changes what is stored.
     pub fn is_write(&self) -> bool {
         matches!(

@@ -54,6 +54,10 @@ static PAGES: &[Page] = &[
     page(0x70, Who::Discovery, discovery),
 ];
 
+/// Bytes that a reply is filled up to with zeros. Whoever asks for more than a page has gets the page: what comes behind it is not
+/// defined, and anybody may ask.
+const MOST_PADDING: usize = 4096;
+
 /// Get Log Page. A page that is shorter than what is asked for is followed by zeros.
 pub(crate) fn plan(controller: &Controller, command: &Command, units: &mut ScsiChannel) -> Planned {
     let request = Request::of(command)?;
@@ -71,8 +75,11 @@ pub(crate) fn plan(controller: &Controller, command: &Command, units: &mut ScsiC
         .ok()
         .and_then(|offset| data.get(offset..))
         .ok_or(Status::INVALID_FIELD)?;
-    let mut reply = rest.to_vec();
-    reply.resize(request.bytes as usize, 0);
+    let asked = request.bytes as usize;
+    let mut reply = rest.get(..asked).unwrap_or(rest).to_vec();
+    if reply.len() < asked.min(MOST_PADDING) {
+        reply.resize(asked.min(MOST_PADDING), 0);
+    }
     Ok(Plan::Reply(reply))
 }
 

@@ -88,13 +88,25 @@ impl Queue {
     }
 }
 
-/// Ends a block operation that a queue planned.
+/// Ends a block operation that a queue planned, on a namespace that has `capacity` blocks now.
 #[inline]
-pub fn complete(op: &BlockOp, result: Result<(), BlockFault>) -> Completion {
+pub fn complete(op: &BlockOp, capacity: u64, result: Result<(), BlockFault>) -> Completion {
     match result {
         Ok(()) => Completion::SUCCESS,
+        Err(fault) => failed(op, capacity, fault),
+    }
+}
+
+#[cold]
+fn failed(op: &BlockOp, capacity: u64, fault: BlockFault) -> Completion {
+    match fault {
         // Dataset Management is a hint, which may be ignored (NVM command set 1.0 section 3.2.3).
-        Err(BlockFault::Unsupported) if matches!(op, BlockOp::Unmap(_)) => Completion::SUCCESS,
-        Err(fault) => Status::from(fault).into(),
+        BlockFault::Unsupported if matches!(op, BlockOp::Unmap(_)) => Completion::SUCCESS,
+        // Somebody has cut the store short: the namespace is as large as ever, and its end is lost.
+        BlockFault::PastEnd if !op.is_beyond(capacity) => {
+            let write = op.is_write();
+            Status::from(BlockFault::Medium { write }).into()
+        }
+        fault => Status::from(fault).into(),
     }
 }

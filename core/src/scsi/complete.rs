@@ -3,7 +3,7 @@
 use super::response::Response;
 use super::sense::{Sense, SenseCode, codes};
 use super::unit::LogicalUnit;
-use crate::block::{BlockFault, BlockOp, BlockRange};
+use crate::block::{BlockFault, BlockOp};
 
 /// The response for a block operation that has ended.
 pub fn complete(unit: &LogicalUnit, op: &BlockOp, result: Result<(), BlockFault>) -> Response {
@@ -12,30 +12,11 @@ pub fn complete(unit: &LogicalUnit, op: &BlockOp, result: Result<(), BlockFault>
         // Nothing was promised.
         Err(BlockFault::Unsupported) if matches!(op, BlockOp::Prefetch(_)) => Response::good(),
         // The disk has shrunk since the command was planned, as its sessions are told.
-        Err(BlockFault::PastEnd) if is_beyond(op, unit.capacity()) => {
+        Err(BlockFault::PastEnd) if op.is_beyond(unit.capacity()) => {
             Response::check_condition_of(unit, codes::LBA_OUT_OF_RANGE)
         }
         Err(fault) => Response::check_condition_of(unit, sense(op, fault)),
     }
-}
-
-/// Whether it would not be planned at all with that capacity. Copies, which may be about other units, say so in their own way.
-fn is_beyond(op: &BlockOp, capacity: u64) -> bool {
-    let ranges = match op {
-        BlockOp::Read(range)
-        | BlockOp::Write(range)
-        | BlockOp::CompareAndWrite(range)
-        | BlockOp::Or(range)
-        | BlockOp::WriteVerify { range, .. }
-        | BlockOp::Verify { range, .. }
-        | BlockOp::Prefetch(range)
-        | BlockOp::Extents { range, .. }
-        | BlockOp::WriteSame { range, .. } => std::slice::from_ref(range),
-        BlockOp::Unmap(ranges) => ranges,
-        BlockOp::Copy(_) | BlockOp::Flush => &[],
-    };
-    let is_beyond = |r: &BlockRange| BlockRange::within(r.lba, r.blocks, capacity).is_none();
-    ranges.iter().any(is_beyond)
 }
 
 fn sense(op: &BlockOp, fault: BlockFault) -> Sense {

@@ -417,14 +417,15 @@ impl Control {
             refused(why);
             return Err(completion);
         }
-        if let Some(&other) = association.queues.get(&queue) {
-            // A host that has lost a queue connects it again, maybe before all of the old one is gone.
-            if !ending(&other) {
-                refused("it has that queue already");
-                return Err(Status::COMMAND_SEQUENCE_ERROR.into());
-            }
-            after.push(other);
+        if let Some(other) = association.queues.get(&queue)
+            && !ending(other)
+        {
+            refused("it has that queue already");
+            return Err(Status::COMMAND_SEQUENCE_ERROR.into());
         }
+        // A host that has lost queues, or has reset its controller, connects them again, maybe before all of the old ones are gone. A
+        // write of theirs that came to the device late would overwrite what it writes from now on.
+        after.extend(association.queues.values().filter(|other| ending(other)));
         association.queues.insert(queue, key);
         let admission = association.admission();
         let nexus = Nexus::Nvme(controller.id());

@@ -51,7 +51,7 @@ pub enum ResizeError {
     /// The size that was asked for is none of whole blocks.
     #[error(
         "{size} bytes are not a multiple of the block size {block_size}; give {} instead",
-        ByteSize(size.next_multiple_of(u64::from(*block_size)))
+        ByteSize((size - size % u64::from(*block_size)).max(u64::from(*block_size)))
     )]
     Unaligned {
         /// Bytes.

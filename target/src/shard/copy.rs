@@ -23,6 +23,8 @@ pub struct Copying {
     writing: bool,
     /// Bytes that are on their way.
     step: u64,
+    /// On stable storage before the status.
+    durable: bool,
 }
 
 #[derive(Debug)]
@@ -36,7 +38,7 @@ struct Segment {
 
 impl Copying {
     /// Nothing copied yet. None if a unit is not of the session.
-    pub(super) fn new(segments: &[CopySegment], session: &Session) -> Option<Self> {
+    pub(super) fn new(segments: &[CopySegment], durable: bool, session: &Session) -> Option<Self> {
         let segment = |segment: &CopySegment| {
             let device = |tag: u32| session.device(tag as usize).cloned();
             Some(Segment {
@@ -51,6 +53,7 @@ impl Copying {
             segments: segments.iter().map(segment).collect::<Option<_>>()?,
             writing: false,
             step: 0,
+            durable,
         })
     }
 
@@ -113,7 +116,7 @@ impl Shard {
         let Work::Copy(copying) = &mut self.tasks.get(id).work else {
             return;
         };
-        let step = copying.step;
+        let (step, durable) = (copying.step, copying.durable);
         let Some(segment) = copying.segments.front_mut() else {
             return;
         };
@@ -133,7 +136,7 @@ impl Shard {
         let operation = Operation::Write {
             offset,
             buffers,
-            durable: false,
+            durable,
         };
         self.submit_shared(id, operation);
     }

@@ -161,7 +161,7 @@ impl Channel {
             Err(error) => return Next::Violation(error.to_string()),
         };
         let command = &capsule.command;
-        task.tag = u64::from(command.cid);
+        task.tag = tag(command);
         self.heard = true;
         self.head += 1;
         if u32::from(self.head) >= self.size {
@@ -270,7 +270,13 @@ impl Channel {
     #[inline]
     pub(super) fn end(&self, task: &mut Task, result: Result<(), BlockFault>) {
         let completion = match &task.command {
-            Some((_, op)) => complete(op, result),
+            Some((_, op)) => {
+                let capacity = task
+                    .device
+                    .as_ref()
+                    .map_or(0, |device| device.unit.capacity());
+                complete(op, capacity, result)
+            }
             None => match result {
                 Ok(()) => return,
                 Err(_) => Status::DATA_TRANSFER_ERROR.into(),
@@ -279,7 +285,8 @@ impl Channel {
         if !completion.status.is_success()
             && let State::Connected { queue, .. } = &self.state
         {
-            queue.failed(task.tag as u16, 0, completion.status);
+            let nsid = (task.tag >> 32) as u32;
+            queue.failed(task.tag as u16, nsid, completion.status);
         }
         task.ending = Ending::Nvme(completion);
     }
@@ -321,6 +328,12 @@ impl Auth {
     }
 }
 
+/// How a task names its command: by identifier, and by the namespace that it is about.
+#[inline]
+fn tag(command: &Command) -> u64 {
+    u64::from(command.nsid) << 32 | u64::from(command.cid)
+}
+
 /// Notes where a command's data are.
 #[inline]
 fn take_data(data: Result<Data, Status>, moves: Moves, task: &mut Task) -> Result<(), Status> {
@@ -351,7 +364,7 @@ fn take_data(data: Result<Data, Status>, moves: Moves, task: &mut Task) -> Resul
 /// Whether a task is a command of that name that can still be aborted.
 pub(super) fn is_abortable(task: &Task, cid: u16) -> bool {
     let over = matches!(task.phase, Phase::Free | Phase::Response | Phase::Aborts);
-    task.tag == u64::from(cid) && !task.aborted && !over
+    task.tag as u16 == cid && !task.aborted && !over
 }
 
 impl Shard {
@@ -445,6 +458,7 @@ impl Shard {
                     let key = connection.key;
                     self.control.send(ControlMessage::ControllerReset { key });
                 }
+                self.drop_events(slot);
                 self.end_nvme(id, Completion::SUCCESS);
             }
         }

@@ -44,7 +44,7 @@ pub(super) fn rarer_work(
             length: range.length(size),
         },
         &BlockOp::Extents { range, most, .. } => Work::Extents { range, most },
-        BlockOp::Copy(segments) => Work::Copy(Copying::new(segments, session)?),
+        BlockOp::Copy(segments) => Work::Copy(Copying::new(segments, durable, session)?),
         _ => return None,
     })
 }

@@ -441,10 +441,10 @@ fn nothing_is_served_before_the_controller_is_ready() {
 
 #[test]
 fn what_went_wrong_ends_as_a_status() {
-    let op = BlockOp::Flush;
-    assert_eq!(complete(&op, Ok(())).status, Status::SUCCESS);
+    let range = BlockRange { lba: 6, blocks: 2 };
+    let op = BlockOp::Read(range);
+    assert_eq!(complete(&op, 8, Ok(())).status, Status::SUCCESS);
     for (fault, expected) in [
-        (BlockFault::PastEnd, 0x4080),
         (BlockFault::NoSpace, 0x4081),
         (BlockFault::Medium { write: true }, 0x0280),
         (BlockFault::Medium { write: false }, 0x0281),
@@ -454,12 +454,21 @@ fn what_went_wrong_ends_as_a_status() {
         (BlockFault::TransferFailed, 0x0004),
         (BlockFault::Aborted, 0x0007),
     ] {
-        let completion = complete(&op, Err(fault));
+        let completion = complete(&op, 8, Err(fault));
         assert_eq!(completion.status.field(), expected << 1, "{fault:?}");
         assert_eq!(completion.result, 0);
     }
+    // The namespace has shrunk, or its store was cut short.
+    let past = Err(BlockFault::PastEnd);
+    assert_eq!(complete(&op, 7, past).status, Status::LBA_OUT_OF_RANGE);
+    assert_eq!(
+        complete(&op, 8, past).status,
+        Status::UNRECOVERED_READ_ERROR
+    );
+    let write = BlockOp::Write(range);
+    assert_eq!(complete(&write, 8, past).status, Status::WRITE_FAULT);
     let fault = Err(BlockFault::Unsupported);
-    assert_eq!(complete(&op, fault).status, Status::INVALID_OPCODE);
-    let hint = BlockOp::Unmap(vec![BlockRange { lba: 0, blocks: 1 }]);
-    assert_eq!(complete(&hint, fault).status, Status::SUCCESS);
+    assert_eq!(complete(&op, 8, fault).status, Status::INVALID_OPCODE);
+    let hint = BlockOp::Unmap(vec![range]);
+    assert_eq!(complete(&hint, 8, fault).status, Status::SUCCESS);
 }

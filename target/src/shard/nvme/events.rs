@@ -58,6 +58,19 @@ impl Shard {
         }
     }
 
+    /// The controller is reset: requests that wait go without a word (NVMe base 2.0 section 3.7.2).
+    pub(super) fn drop_events(&mut self, slot: usize) {
+        while let Some(Some(connection)) = self.connections.get_mut(slot)
+            && let Protocol::Nvme(channel) = &mut connection.protocol
+            && let Some(id) = channel.events.pop_front()
+        {
+            if let State::Connected { queue, .. } = &channel.state {
+                queue.controller().event_request_gone();
+            }
+            self.release(id);
+        }
+    }
+
     /// Tells what there is to tell.
     pub(in super::super) fn tell_events(&mut self, slot: usize) {
         loop {
