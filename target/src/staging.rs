@@ -23,7 +23,8 @@ pub struct StagingPool {
     region: Region,
     free: Vec<Chunk>,
     total: usize,
-    /// Chunks that data leave alone.
+    /// The last chunk, which data leave alone, while it is free.
+    reserve: Option<Chunk>,
     reserved: usize,
 }
 
@@ -37,11 +38,13 @@ impl StagingPool {
                 source,
             },
         )?);
+        let reserved = usize::from(total >= 3);
         Ok(Self {
             region: adapter.register(memory, 0..total * CHUNK, Access::LOCAL_WRITE)?,
-            free: (0..total as u32).rev().map(Chunk).collect(),
+            free: (0..(total - reserved) as u32).rev().map(Chunk).collect(),
+            reserve: (reserved > 0).then_some(Chunk(total as u32 - 1)),
             total,
-            reserved: usize::from(total >= 3),
+            reserved,
         })
     }
 
@@ -62,22 +65,13 @@ impl StagingPool {
 
     /// Bytes that are in use.
     pub fn used(&self) -> usize {
-        (self.total - self.free.len()) * CHUNK
+        (self.total - self.free.len() - usize::from(self.reserve.is_some())) * CHUNK
     }
 
     /// Takes chunks for `bytes` of data into `into`, all or none.
     pub fn take(&mut self, bytes: usize, into: &mut Vec<Chunk>) -> bool {
-        self.take_leaving(self.reserved, bytes, into)
-    }
-
-    /// Takes a chunk for what is short and must not wait behind data. Also from what data leave alone.
-    pub fn take_reserved(&mut self, bytes: usize, into: &mut Vec<Chunk>) -> bool {
-        bytes <= CHUNK && self.take_leaving(0, bytes, into)
-    }
-
-    fn take_leaving(&mut self, left: usize, bytes: usize, into: &mut Vec<Chunk>) -> bool {
         let need = Self::chunks_for(bytes);
-        if need + left > self.free.len() {
+        if need > self.free.len() {
             return false;
         }
         let rest = self.free.len() - need;
@@ -85,9 +79,25 @@ impl StagingPool {
         true
     }
 
+    /// Takes the chunk that data leave alone, for what is short and must not wait behind them.
+    pub fn take_reserved(&mut self, bytes: usize, into: &mut Vec<Chunk>) -> bool {
+        if bytes > CHUNK {
+            return false;
+        }
+        let reserve = self.reserve.take();
+        into.extend(reserve);
+        reserve.is_some()
+    }
+
     /// Gives chunks back.
     pub fn give_back(&mut self, chunks: &mut Vec<Chunk>) {
-        self.free.append(chunks);
+        for chunk in chunks.drain(..) {
+            if self.reserved > 0 && chunk.0 as usize + 1 == self.total {
+                self.reserve = Some(chunk);
+            } else {
+                self.free.push(chunk);
+            }
+        }
     }
 
     /// Names the first `length` bytes of a chunk for a work request.
@@ -139,8 +149,13 @@ mod tests {
         assert!(!pool.take_reserved(CHUNK + 1, &mut short));
         assert!(pool.take_reserved(1024, &mut short));
         assert!(!pool.take_reserved(1024, &mut short));
+        assert_eq!(pool.used(), 4 * CHUNK);
         pool.give_back(&mut short);
         assert!(!pool.take(1, &mut data));
         assert!(pool.take_reserved(CHUNK, &mut short));
+        pool.give_back(&mut data);
+        pool.give_back(&mut short);
+        assert_eq!(pool.used(), 0);
+        assert!(pool.take(3 * CHUNK, &mut data));
     }
 }

@@ -17,6 +17,7 @@ mod nvme_connect;
 mod nvme_controllers;
 mod nvme_fused;
 mod nvme_hostile;
+mod nvme_races;
 mod nvme_strangers;
 mod nvme_trouble;
 mod resize;

@@ -1,5 +1,6 @@
 //! Connections that come in: where they are served, and what answers wait for.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -154,9 +155,11 @@ impl Control {
     /// Whether there are as many sessions as there may be. Those who cannot prove who they are take no room from those who can:
     /// they are strangers.
     pub(super) fn is_full(&self) -> bool {
-        let unproven = self.connections.values().filter(|entry| entry.unproven);
-        let sessions = self.sessions.len().saturating_sub(unproven.count());
-        sessions >= self.shared.settings.max_sessions as usize
+        // Not those on their way out, nor those who have yet to prove who they are.
+        let stays = |entry: &&Entry| entry.session.is_some() && !entry.ending && !entry.unproven;
+        let entries = self.connections.values().filter(stays);
+        let nexuses: HashSet<&Nexus> = entries.filter_map(|entry| entry.nexus.as_ref()).collect();
+        nexuses.len() >= self.shared.settings.max_sessions as usize
     }
 
     /// The session of a connection that has not logged in: it has no logical unit.

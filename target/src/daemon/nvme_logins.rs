@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
-use crossbeam_channel::{SendError, Sender};
+use crossbeam_channel::{Sender, TrySendError};
 use pagecast_core::nvme::{
     ADMIN_QUEUE_DEPTH, Completion, Controller, ControllerSetup, DISCOVERY_NQN, Kind, SQE_SIZE,
     Status,
@@ -23,7 +23,7 @@ use super::listeners::Portal;
 use super::logins::{AdmitError, Answer, Newcomer, SPARE_RECEIVES};
 use super::nvme_discovery::DiscoveryLog;
 use super::targets::relative_port;
-use super::{Control, Nexus, Origin, devices};
+use super::{Control, Entry, Nexus, Origin, devices};
 use crate::config::Transport;
 use crate::iscsi::directory::PORTAL_GROUP;
 use crate::nvme::auth::{Credentials, Exchange};
@@ -51,6 +51,8 @@ const MAX_DISCOVERY_OF_ONE: usize = 16;
 
 /// Threads that compute what authentication needs: powers of large numbers, twice for each queue.
 const AUTHENTICATORS: usize = 2;
+/// Steps that may wait for them.
+const MAX_STEPS: usize = 256;
 
 /// The largest controller identifier (NVMe base 2.0 section 4.2.3.1 reserves what is above). 0 is valid, and never used.
 const MAX_CONTROLLER_ID: u16 = 0xffef;
@@ -206,7 +208,7 @@ impl Control {
         let (mut room, mut pending) = (0, 0);
         for association in self.controllers.by_id.values() {
             let controller = &association.controller;
-            if association.session.peer == peer && !controller.is_discovery() {
+            if association.session.peer == peer && controller.is_enabled() {
                 room += usize::from(controller.queues());
             }
         }
@@ -281,7 +283,7 @@ impl Control {
             return Err(Status::CONNECT_BUSY.into());
         }
         let id = (self.controllers.free_id()).ok_or(Completion::from(Status::CONNECT_BUSY))?;
-        let after = self.leaving(&data.subsystem, &host.nqn, host.id);
+        let after = self.leaving(&target.name, &host.nqn);
         // Nobody sees it: namespaces have no port.
         let name = PortName::Iscsi {
             target: target.identity.nqn.clone(),
@@ -358,7 +360,8 @@ impl Control {
             queue_depth: self.io_queue_depth(),
             queues: MAX_IO_QUEUES,
             in_capsule: IN_CAPSULE,
-            max_transfer: devices::max_transfer(staging_share(&self.shared.settings)),
+            // MDTS is a power of two, and nothing beyond it is served.
+            max_transfer: 1 << devices::max_transfer(staging_share(&self.shared.settings)).ilog2(),
             keep_alive: connect.command.keep_alive,
             now: connect.now,
         }
@@ -370,7 +373,8 @@ impl Control {
         key: ConnectionKey,
         connect: &NvmeConnect,
     ) -> Result<Admitted, Completion> {
-        let (peer, _) = self.newcomer(key)?;
+        let shared = Arc::clone(&self.shared);
+        let (peer, origin) = self.newcomer(key)?;
         let (data, queue) = (&connect.data, connect.command.queue);
         let refused = |why: &str| {
             tracing::warn!(host = %data.host.nqn, subsystem = %data.subsystem, controller = data.controller, queue, %peer, why,
@@ -380,7 +384,23 @@ impl Control {
             let entry = self.connections.get(key);
             entry.is_none_or(|entry| entry.ending)
         };
-        let mut after = Vec::new();
+        // A host that has lost queues, or has reset its controller, connects them again, maybe before all of the old ones are gone. A
+        // write of theirs that came to the device late would overwrite what it writes from now on.
+        // Whoever knows a controller's names may come only from where the controller could have come from.
+        let admits = |session: &Session| {
+            let here = origin.targets.iter();
+            let mut here = here.filter_map(|&index| shared.targets.get(index));
+            let target = here.find(|target| target.identity.nqn == data.subsystem);
+            let group =
+                target.and_then(|target| target.group_of(&[data.host.nqn.clone(), peer.clone()]));
+            group.is_some_and(|group| group.name == session.group)
+        };
+        let nexus = Nexus::Nvme(data.controller);
+        let all = self.connections.iter();
+        let after = all
+            .filter(|(_, entry)| entry.ending && entry.nexus.as_ref() == Some(&nexus))
+            .map(|(&key, _)| key)
+            .collect();
         let association = self.controllers.by_id.get_mut(&data.controller);
         let Some(association) = association.filter(|association| {
             // A controller whose admin queue goes is none any more.
@@ -405,6 +425,9 @@ impl Control {
         } else if controller.is_discovery() || queue > controller.queues() {
             let result = invalid_in_command(at::QUEUE);
             Some(("the controller has no such queue", result))
+        } else if !admits(&association.session) {
+            let result = Status::CONNECT_INVALID_HOST.into();
+            Some(("no access group admits it from there", result))
         } else if !controller.is_enabled() {
             Some((
                 "the controller is not enabled",
@@ -423,13 +446,12 @@ impl Control {
             refused("it has that queue already");
             return Err(Status::COMMAND_SEQUENCE_ERROR.into());
         }
-        // A host that has lost queues, or has reset its controller, connects them again, maybe before all of the old ones are gone. A
-        // write of theirs that came to the device late would overwrite what it writes from now on.
-        after.extend(association.queues.values().filter(|other| ending(other)));
         association.queues.insert(queue, key);
         let admission = association.admission();
-        let nexus = Nexus::Nvme(controller.id());
         self.join(key, nexus, &admission.session);
+        if let Some(entry) = self.connections.get_mut(&key) {
+            entry.unproven = admission.credentials.is_some();
+        }
         Ok((after, admission))
     }
 
@@ -443,19 +465,16 @@ impl Control {
 
     /// Queues of earlier controllers of a host's that are on their way out. It must not hear of its new one before they are gone: a
     /// write of theirs that came to the device late would overwrite what it writes from now on.
-    fn leaving(&self, subsystem: &str, nqn: &str, id: [u8; 16]) -> Vec<ConnectionKey> {
-        let ending = |key: &ConnectionKey| {
-            let entry = self.connections.get(key);
-            entry.is_some_and(|entry| entry.ending)
+    fn leaving(&self, target: &str, nqn: &str) -> Vec<ConnectionKey> {
+        let theirs = |entry: &Entry| {
+            let session = entry.session.as_ref();
+            entry.transport == Transport::NvmeRdma
+                && session
+                    .is_some_and(|session| session.target == target && session.initiator == nqn)
         };
-        let earlier = self.controllers.by_id.values().filter(|association| {
-            let controller = &association.controller;
-            let host = controller.host();
-            controller.subsystem() == subsystem && host.nqn == nqn && host.id == id
-        });
-        earlier
-            .flat_map(|association| association.queues.values().copied())
-            .filter(ending)
+        let all = self.connections.iter();
+        all.filter(|(_, entry)| entry.ending && theirs(entry))
+            .map(|(&key, _)| key)
             .collect()
     }
 
@@ -522,9 +541,15 @@ impl Control {
             message,
         };
         if let Some(authenticators) = &self.authenticators {
-            match authenticators.send(step) {
+            match authenticators.try_send(step) {
                 Ok(()) => return,
-                Err(SendError(back)) => step = back,
+                // So many hosts at once; this one may try again.
+                Err(TrySendError::Full(step)) => {
+                    let busy = Status::INTERNAL_ERROR.into();
+                    let message = ShardMessage::Authenticated(key, step.exchange, busy);
+                    return self.tell(key, message);
+                }
+                Err(TrySendError::Disconnected(back)) => step = back,
             }
         }
         self.tell(key, step.take());
@@ -551,7 +576,7 @@ impl Step {
 
 /// Starts the threads that take steps. They end when nobody can send one any more.
 fn authenticators(shards: &[Mailer<ShardMessage>]) -> io::Result<Sender<Step>> {
-    let (steps, taken) = crossbeam_channel::unbounded::<Step>();
+    let (steps, taken) = crossbeam_channel::bounded::<Step>(MAX_STEPS);
     for number in 0..AUTHENTICATORS {
         let (taken, shards) = (taken.clone(), shards.to_vec());
         thread::Builder::new()

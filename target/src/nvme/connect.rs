@@ -93,14 +93,15 @@ impl ConnectData {
     }
 }
 
-/// A name that ends in a NUL and has nothing in it that a log should not have.
+/// An NVMe qualified name (NVMe base 2.0 section 4.5) that ends in a NUL and has nothing in it that a log should not have.
 fn qualified_name(field: &[u8]) -> Option<String> {
     let end = field.iter().position(|&byte| byte == 0)?;
     if end == 0 || end > MAX_NQN {
         return None;
     }
     let name = std::str::from_utf8(&field[..end]).ok()?;
-    (!name.chars().any(char::is_control)).then(|| name.to_owned())
+    // Access groups match addresses as well as names: no name may look like one.
+    (name.starts_with("nqn.") && !name.chars().any(char::is_control)).then(|| name.to_owned())
 }
 
 /// CONNECT INVALID PARAMETERS at a byte of the submission queue entry.
@@ -211,15 +212,17 @@ mod tests {
 
     #[test]
     fn names_that_are_none() {
-        let longest = vec![b'n'; MAX_NQN];
+        let name = |length: usize| [b"nqn.", &vec![b'n'; length - 4][..]].concat();
+        let longest = name(MAX_NQN);
         assert!(ConnectData::parse(&data(&longest, &longest)).is_ok());
-        let too_long = vec![b'n'; MAX_NQN + 1];
-        let endless = vec![b'n'; 256];
+        let too_long = name(MAX_NQN + 1);
+        let endless = name(256);
         for bad in [
             &b""[..],
-            b"nqn\n",
-            b"\xff\xfe",
-            b"nqn\x1b[31m",
+            b"nqn.\n",
+            b"10.0.0.2",
+            b"nqn.\xff\xfe",
+            b"nqn.\x1b[31m",
             &too_long,
             &endless,
         ] {

@@ -48,10 +48,25 @@ impl Shard {
                 pool.waiting.pop_front();
                 continue;
             };
-            if !pool.staging.take(bytes, &mut task.chunks) {
-                return;
+            if pool.staging.take(bytes, &mut task.chunks) {
+                pool.waiting.pop_front();
+                self.staged(id);
+                continue;
             }
-            pool.waiting.pop_front();
+            // What is short goes past those who wait for more than there is.
+            let tasks = &mut self.tasks;
+            let short = pool.waiting.iter().position(|&other| {
+                let task = tasks.get(other);
+                match task.phase {
+                    Phase::Staging(bytes) if task.work.is_short() => {
+                        pool.staging.take_reserved(bytes, &mut task.chunks)
+                    }
+                    _ => false,
+                }
+            });
+            let Some(id) = short.and_then(|at| pool.waiting.remove(at)) else {
+                return;
+            };
             self.staged(id);
         }
     }

@@ -363,7 +363,11 @@ fn take_data(data: Result<Data, Status>, moves: Moves, task: &mut Task) -> Resul
 
 /// Whether a task is a command of that name that can still be aborted.
 pub(super) fn is_abortable(task: &Task, cid: u16) -> bool {
-    let over = matches!(task.phase, Phase::Free | Phase::Response | Phase::Aborts);
+    // What another thread decides about comes back, and has to find its task.
+    let over = matches!(
+        task.phase,
+        Phase::Free | Phase::Response | Phase::Aborts | Phase::Decision
+    );
     task.tag as u16 == cid && !task.aborted && !over
 }
 
@@ -374,16 +378,19 @@ impl Shard {
         let Some(Some(connection)) = self.connections.get(slot) else {
             return self.tasks.release(id);
         };
+        if let Protocol::Nvme(channel) = &connection.protocol
+            && channel.first.is_some()
+            && (self.draining.is_some() || !matches!(next, Next::Second(_)))
+        {
+            self.miss_second(slot);
+            if self.is_closing(slot) {
+                return self.tasks.release(id);
+            }
+        }
         // No answer: the host tries again when the connection is gone, where a status could end in an error.
         if self.draining.is_some() {
             self.tasks.release(id);
             return self.consumed(slot, Some(receive));
-        }
-        if let Protocol::Nvme(channel) = &connection.protocol
-            && channel.first.is_some()
-            && !matches!(next, Next::Second(_))
-        {
-            self.miss_second(slot);
         }
         match next {
             Next::Plan(plan) => {
@@ -567,6 +574,7 @@ impl Shard {
         let slot = usize::from(task.connection);
         task.aborted = false;
         task.lease = None;
+        task.revoked = None;
         task.local.clear();
         task.table = None;
         let waited = std::mem::replace(&mut task.phase, Phase::Running);

@@ -138,8 +138,12 @@ impl Shard {
         let Some(Some(connection)) = self.connections.get_mut(slot) else {
             return;
         };
+        if connection.closing.is_some() {
+            self.retire(id);
+            return self.finish_close(slot);
+        }
         // Whoever waits already goes first.
-        if !connection.room_queue.is_empty() || connection.closing.is_some() {
+        if !connection.room_queue.is_empty() {
             connection.room_queue.push_back(id);
             return self.pump_room(slot);
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use pagecast_core::nvme::{Command, Completion, Queue, Status};
 
 use super::super::Shard;
+use super::super::connection::Connection;
 use super::super::messages::{
     CloseReason, ConnectionKey, ControlMessage, NvmeAdmission, NvmeConnect,
 };
@@ -88,7 +89,10 @@ impl Shard {
         let tasks = &mut self.tasks;
         let connections = self.connections.get_mut(usize::from(key.slot));
         let connection = connections.and_then(Option::as_deref_mut);
-        let Some(connection) = connection.filter(|connection| connection.key == key) else {
+        // One that closes has let its tasks go.
+        let open =
+            |connection: &&mut Connection| connection.key == key && connection.closing.is_none();
+        let Some(connection) = connection.filter(open) else {
             return;
         };
         let Protocol::Nvme(channel) = &mut connection.protocol else {
@@ -180,7 +184,8 @@ impl Shard {
         exchange: Box<Exchange>,
         completion: Completion,
     ) {
-        let Some(connection) = self.by_key(key) else {
+        let connection = self.by_key(key);
+        let Some(connection) = connection.filter(|connection| connection.closing.is_none()) else {
             return;
         };
         let Protocol::Nvme(channel) = &mut connection.protocol else {
