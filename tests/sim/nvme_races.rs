@@ -109,9 +109,8 @@ fn no_queue_for_another_hosts_controller_from_elsewhere() {
     let mut world = setup.nvme().build();
     let mut admitted = None;
     for host in 0..2 {
-        match world.nvme_try_controller(host, controller(host)) {
-            Ok(controller) => admitted = Some((host, controller)),
-            Err(_) => {}
+        if let Ok(controller) = world.nvme_try_controller(host, controller(host)) {
+            admitted = Some((host, controller));
         }
     }
     let (host, controller) = admitted.expect("one of them");
