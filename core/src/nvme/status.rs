@@ -10,8 +10,6 @@ pub struct Status(u16);
 
 /// Do not retry.
 const DNR: u16 = 1 << 14;
-/// More: the error log has an entry about it.
-const MORE: u16 = 1 << 13;
 
 impl Status {
     /// All went well.
@@ -28,8 +26,6 @@ impl Status {
     pub const INTERNAL_ERROR: Self = Self::retry(0, 0x06);
     /// The host aborted it.
     pub const ABORT_REQUESTED: Self = Self::retry(0, 0x07);
-    /// Its queue was deleted.
-    pub const ABORTED_SQ_DELETION: Self = Self::retry(0, 0x08);
     /// The other half of a fused operation failed.
     pub const ABORTED_FAILED_FUSED: Self = Self::retry(0, 0x09);
     /// The other half of a fused operation is not there.
@@ -40,28 +36,18 @@ impl Status {
     pub const COMMAND_SEQUENCE_ERROR: Self = Self::generic(0x0c);
     /// An SGL that makes no sense.
     pub const INVALID_SGL_SEGMENT: Self = Self::generic(0x0d);
-    /// More or fewer SGL descriptors than there may be.
-    pub const INVALID_SGL_COUNT: Self = Self::generic(0x0e);
     /// An SGL that does not fit the data.
     pub const DATA_SGL_LENGTH_INVALID: Self = Self::generic(0x0f);
     /// An SGL descriptor of a type that is not supported.
     pub const SGL_TYPE_INVALID: Self = Self::generic(0x11);
     /// In-capsule data beyond the capsule.
     pub const SGL_OFFSET_INVALID: Self = Self::generic(0x16);
-    /// Two hosts, one host identifier.
-    pub const HOST_ID_INCONSISTENT: Self = Self::generic(0x18);
-    /// Nobody was heard for too long.
-    pub const KEEP_ALIVE_EXPIRED: Self = Self::generic(0x19);
-    /// A keep-alive time that is none.
-    pub const KEEP_ALIVE_INVALID: Self = Self::generic(0x1a);
     /// The namespace may not be written.
     pub const NAMESPACE_WRITE_PROTECTED: Self = Self::generic(0x20);
     /// Beyond the last block.
     pub const LBA_OUT_OF_RANGE: Self = Self::generic(0x80);
     /// No space left where blocks are stored.
     pub const CAPACITY_EXCEEDED: Self = Self::generic(0x81);
-    /// The namespace is not ready.
-    pub const NAMESPACE_NOT_READY: Self = Self::retry(0, 0x82);
 
     // Command specific status (type 1h).
     /// More Abort commands than announced.
@@ -88,8 +74,6 @@ impl Status {
     pub const CONNECT_BUSY: Self = Self::retry(1, 0x81);
     /// Connect: a parameter that is wrong; the result says which.
     pub const CONNECT_INVALID_PARAMETERS: Self = Self::specific(0x82);
-    /// Discovery: ask the discovery controller again.
-    pub const CONNECT_RESTART_DISCOVERY: Self = Self::specific(0x83);
     /// Connect: this host may not.
     pub const CONNECT_INVALID_HOST: Self = Self::specific(0x84);
     /// The host has to prove who it is first.
@@ -124,11 +108,6 @@ impl Status {
     #[inline]
     pub const fn is_success(self) -> bool {
         self.0 == 0
-    }
-
-    /// With the flag that says that the error log knows more.
-    pub const fn with_more(self) -> Self {
-        Self(self.0 | MORE)
     }
 
     /// Status code type.
@@ -190,6 +169,5 @@ mod tests {
         assert_eq!(Status::CONNECT_INVALID_PARAMETERS.field(), 0x8304);
         assert_eq!(Status::COMPARE_FAILURE.field(), 0x850a);
         assert_eq!(Status::WRITE_FAULT.field(), 0x0500);
-        assert_eq!(Status::WRITE_FAULT.with_more().field(), 0x4500);
     }
 }

@@ -59,31 +59,6 @@ pub struct Config {
     pub settings: Settings,
 }
 
-/// A portal that this version cannot serve.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unsupported {
-    /// The key path of the portal.
-    pub path: String,
-    /// The target that asks for it.
-    pub target: Name,
-    /// What it asks for.
-    pub portal: Portal,
-}
-
-impl std::fmt::Display for Unsupported {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let served: Vec<&str> = Transport::SERVED.iter().map(|t| t.as_str()).collect();
-        write!(
-            f,
-            "{}: target {} asks for {}, which is not served: this version serves only {}",
-            self.path,
-            self.target,
-            self.portal,
-            served.join(", "),
-        )
-    }
-}
-
 /// A place to listen on, and the targets behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
@@ -195,7 +170,7 @@ impl Config {
 
     fn simple(path: PathBuf, initiators: Vec<String>) -> Self {
         let name = |text: &str| Name::new(text).unwrap_or_else(|| unreachable!("a good name"));
-        let portals = Transport::SERVED.iter().map(|&transport| Portal {
+        let portals = Transport::ALL.map(|transport| Portal {
             transport,
             endpoint: Endpoint::Ip {
                 // Takes IPv4 as well.
@@ -213,7 +188,7 @@ impl Config {
                 srp_ioc_guid: None,
                 chap: None,
                 dhchap: None,
-                portals: portals.collect(),
+                portals: portals.to_vec(),
                 groups: vec![GroupConfig {
                     name: name("allowed"),
                     initiators,
@@ -236,25 +211,25 @@ impl Config {
         self
     }
 
-    /// Whether a portal that this version serves needs an RDMA device.
+    /// Whether a portal needs an RDMA device.
     pub fn needs_rdma(&self) -> bool {
         let mut portals = self.targets.iter().flat_map(|target| &target.portals);
-        portals.any(|portal| portal.transport.is_rdma() && portal.transport.is_served())
+        portals.any(|portal| portal.transport.is_rdma())
     }
 
-    /// What people should know of a configuration that is good: portals that are not served, and ways around CHAP.
+    /// What people should know of a configuration that is good: ways around authentication, and devices that are seen twice.
     pub fn warnings(&self) -> Vec<String> {
-        let unserved = self.unsupported();
-        let mut warnings: Vec<String> = unserved.iter().map(ToString::to_string).collect();
+        let mut warnings: Vec<String> = Vec::new();
         for target in &self.targets {
             let mut told = Vec::new();
-            for portal in target.portals.iter().filter(|p| p.transport.is_served()) {
+            for portal in &target.portals {
                 let around = target.way_around(portal);
                 if let Some(warning) = around.filter(|_| !told.contains(&portal.transport)) {
                     told.push(portal.transport);
                     warnings.push(warning);
                 }
             }
+            warnings.extend(target.seen_twice());
         }
         warnings
     }
@@ -276,24 +251,6 @@ impl Config {
         let group = |group: &GroupConfig| group.chap.is_some() || group.dhchap.is_some();
         let mut groups = self.targets.iter().flat_map(|target| &target.groups);
         self.discovery_chap.is_some() || self.targets.iter().any(target) || groups.any(group)
-    }
-
-    /// Portals whose transport this version does not serve.
-    pub fn unsupported(&self) -> Vec<Unsupported> {
-        let mut list = Vec::new();
-        for (t, target) in self.targets.iter().enumerate() {
-            for (p, &portal) in target.portals.iter().enumerate() {
-                if !portal.transport.is_served() {
-                    let path = format!("targets[{t}].portals[{p}]");
-                    list.push(Unsupported {
-                        path,
-                        target: target.name.clone(),
-                        portal,
-                    });
-                }
-            }
-        }
-        list
     }
 
     /// The places to listen on, each once, in the order of the configuration.

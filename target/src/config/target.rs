@@ -99,9 +99,6 @@ impl Transport {
     /// All that a configuration may name.
     pub const ALL: [Self; 4] = [Self::Srp, Self::Iser, Self::NvmeRdma, Self::IscsiTcp];
 
-    /// Those that this version serves.
-    pub const SERVED: &'static [Self] = &Self::ALL;
-
     /// As in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -119,11 +116,6 @@ impl Transport {
             Self::Iser | Self::IscsiTcp => 3260,
             Self::NvmeRdma => 4420,
         }
-    }
-
-    /// Whether this version serves it.
-    pub fn is_served(self) -> bool {
-        Self::SERVED.contains(&self)
     }
 
     /// Begins with an iSCSI login, and so with CHAP where it is asked for.
@@ -233,6 +225,27 @@ impl TargetConfig {
             "target {} asks for {asks}, {what}: who comes in there proves nothing",
             self.name
         ))
+    }
+
+    /// Warnings of devices that NVMe hosts would see twice. Linux's takes two namespaces with one identity for a mistake, and drops one.
+    pub(super) fn seen_twice(&self) -> Vec<String> {
+        let mut portals = self.portals.iter();
+        if !portals.any(|portal| portal.transport == Transport::NvmeRdma) {
+            return Vec::new();
+        }
+        let mut warnings = Vec::new();
+        for group in &self.groups {
+            let mut seen = BTreeMap::new();
+            for (lun, device) in &group.luns {
+                if let Some(first) = seen.insert(device, lun) {
+                    warnings.push(format!(
+                        "target {}, group {}: LUNs {first} and {lun} are both {device}, of which NVMe hosts use one alone",
+                        self.name, group.name
+                    ));
+                }
+            }
+        }
+        warnings
     }
 }
 

@@ -102,8 +102,7 @@ fn the_example() {
     assert_eq!(target.portals[2].to_string(), "nvme-rdma 0.0.0.0:4420");
     assert_eq!(target.groups[0].luns[&1], "ram0");
     assert_eq!(config.settings, Settings::default());
-
-    assert!(config.unsupported().is_empty(), "every transport is served");
+    assert!(config.warnings().is_empty());
 }
 
 #[test]
@@ -585,7 +584,7 @@ fn one_image() {
     );
     assert_eq!(target.groups[0].initiators, ["10.0.0.7"]);
     assert_eq!(target.groups[0].luns[&0], "disk0");
-    assert!(config.unsupported().is_empty());
+    assert!(config.warnings().is_empty());
     // It is a configuration like any other.
     assert_eq!(good(&config.to_json()), config);
 
@@ -675,3 +674,22 @@ proptest! {
         let _ = Config::parse(&with_target(&format!(r#""groups":[{value}],"portals":[{value}]"#)), "p.json");
     }
 }
+
+#[test]
+fn a_device_that_nvme_hosts_would_see_twice() {
+    let twice = MINIMAL_TWICE.replace("TRANSPORT", "nvme-rdma");
+    assert_eq!(
+        good(&twice).warnings(),
+        ["target store, group all: LUNs 0 and 3 are both disk0, of which NVMe hosts use one alone"]
+    );
+    // SCSI initiators take it for one disk with two addresses.
+    let scsi = MINIMAL_TWICE.replace("TRANSPORT", "srp");
+    assert!(good(&scsi).warnings().is_empty());
+}
+
+const MINIMAL_TWICE: &str = r#"{
+  "devices": [ { "name": "disk0", "backend": "memory", "size": "1MiB" } ],
+  "targets": [ { "name": "store",
+    "portals": [ { "transport": "TRANSPORT", "address": "0.0.0.0" } ],
+    "groups": [ { "name": "all", "initiators": ["*"], "luns": { "0": "disk0", "3": "disk0" } } ] } ]
+}"#;

@@ -51,9 +51,6 @@ impl Control {
             })
         };
         for listener in &all {
-            if !Transport::SERVED.contains(&listener.portal.transport) {
-                continue;
-            }
             let addresses = match listener.portal.endpoint {
                 // An IPv6 listener takes IPv6 only, so the wildcard for both is two listeners.
                 Endpoint::Ip { address, port }

@@ -124,9 +124,8 @@ impl Shared {
         (sessions.len(), connections)
     }
 
-    fn is_listening(&self, portal: Portal) -> bool {
-        let served = Transport::SERVED.contains(&portal.transport);
-        served && self.ready.load(SeqCst) && !self.stopping.load(SeqCst)
+    fn is_listening(&self) -> bool {
+        self.ready.load(SeqCst) && !self.stopping.load(SeqCst)
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -191,9 +190,8 @@ impl Shared {
                 .iter()
                 .map(|&portal| PortalReport {
                     portal,
-                    listening: self.is_listening(portal),
-                    why: (!portal.transport.is_served())
-                        .then(|| format!("this version does not serve {}", portal.transport)),
+                    listening: self.is_listening(),
+                    why: None,
                 })
                 .collect(),
             groups: target.config.groups.clone(),
