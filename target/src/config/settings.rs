@@ -30,6 +30,8 @@ pub struct Settings {
     pub queue_depth: u32,
     /// Sessions at a time, of all targets.
     pub max_sessions: u32,
+    /// I/O queues that an NVMe host may have on one controller.
+    pub nvme_io_queues: u32,
     /// Longest information unit that an SRP initiator may send, in bytes (SRP r16a section 6.3).
     pub max_it_iu_len: u32,
     /// How long an iSCSI connection may be silent before we ask whether its initiator is there; 0 is never.
@@ -74,6 +76,7 @@ impl Default for Settings {
             // What Linux's NVMe host asks for; it warns of less.
             queue_depth: 128,
             max_sessions: 256,
+            nvme_io_queues: Self::NVME_IO_QUEUES,
             // Room for a command with 8 KiB of immediate data at offset 80, as Linux sends it, with 4 bytes to spare.
             max_it_iu_len: 8276,
             nop_interval: Span::seconds(30),
@@ -83,8 +86,11 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Hosts ask for one per CPU; each takes message buffers of its own.
+    const NVME_IO_QUEUES: u32 = 64;
+
     /// The keys at the top level.
-    pub(super) const KEYS: [&'static str; 11] = [
+    pub(super) const KEYS: [&'static str; 12] = [
         "io_engine",
         "shards",
         "poll_time",
@@ -93,6 +99,7 @@ impl Settings {
         "staging_memory",
         "queue_depth",
         "max_sessions",
+        "nvme_io_queues",
         "max_it_iu_len",
         "nop_interval",
         "nop_timeout",
@@ -158,6 +165,8 @@ impl Settings {
                 .unwrap_or(default.staging_memory),
             queue_depth: count(problems, "queue_depth", 2, 4096).unwrap_or(default.queue_depth),
             max_sessions: count(problems, "max_sessions", 1, 65536).unwrap_or(default.max_sessions),
+            nvme_io_queues: count(problems, "nvme_io_queues", 1, Self::NVME_IO_QUEUES)
+                .unwrap_or(default.nvme_io_queues),
             max_it_iu_len: count(problems, "max_it_iu_len", 512, 65536)
                 .unwrap_or(default.max_it_iu_len),
             nop_interval: seconds(problems, "nop_interval", 0, 3600)

@@ -183,7 +183,7 @@ fn wrong_keys_name_the_nearest() {
         ),
         (
             r#"{ "a b\n": 1 }"#.to_owned(),
-            "[\"a b\\n\"]: unknown key \"a b\\n\"; known are `devices`, `targets`, `discovery_chap`, `discovery_referrals`, `io_engine`, `shards`, `poll_time`, `window_size`, `pinned_memory`, `staging_memory`, `queue_depth`, `max_sessions`, `max_it_iu_len`, `nop_interval`, `nop_timeout`",
+            "[\"a b\\n\"]: unknown key \"a b\\n\"; known are `devices`, `targets`, `discovery_chap`, `discovery_referrals`, `io_engine`, `shards`, `poll_time`, `window_size`, `pinned_memory`, `staging_memory`, `queue_depth`, `max_sessions`, `nvme_io_queues`, `max_it_iu_len`, `nop_interval`, `nop_timeout`",
         ),
     ] {
         assert_eq!(problems(&text), [expected]);
@@ -478,6 +478,10 @@ fn wrong_settings() {
         (
             r#"{ "max_it_iu_len": 99999999999999999999 }"#,
             "max_it_iu_len: 100000000000000000000 is not what belongs here; give a number from 512 to 65536",
+        ),
+        (
+            r#"{ "nvme_io_queues": 65 }"#,
+            "nvme_io_queues: 65 is too large; give a number from 1 to 64",
         ),
         (
             r#"{ "nop_timeout": 0 }"#,

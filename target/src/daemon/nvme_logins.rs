@@ -41,9 +41,6 @@ use crate::shard::protocol::Protocol;
 /// The longest message that a host sends: a submission queue entry with data.
 pub(super) const CAPSULE: usize = SQE_SIZE + IN_CAPSULE as usize;
 
-/// I/O queues of a controller. Hosts ask for one per CPU.
-const MAX_IO_QUEUES: u16 = 64;
-
 /// Discovery controllers, of all hosts; some hosts keep theirs for as long as they run.
 const MAX_DISCOVERY: usize = 512;
 /// The same from one address, so that nobody takes all the room.
@@ -140,7 +137,7 @@ impl Control {
     fn entries(&self, wanted: &cm::Request, request: &ConnectRequest) -> Result<u16, Reject> {
         let limit = match wanted.queue {
             0 => ADMIN_QUEUE_DEPTH,
-            1..=MAX_IO_QUEUES => self.io_queue_depth(),
+            queue if queue <= self.io_queues() => self.io_queue_depth(),
             _ => return Err(Reject::InvalidQueue),
         };
         // A queue of one entry can hold none: head and tail tell a full one from an empty one by it.
@@ -154,6 +151,10 @@ impl Control {
             return Err(Reject::InvalidIrd);
         }
         Ok(limit.min(wanted.send_entries).min(wanted.receive_entries))
+    }
+
+    fn io_queues(&self) -> u16 {
+        u16::try_from(self.shared.settings.nvme_io_queues).unwrap_or(u16::MAX)
     }
 
     fn io_queue_depth(&self) -> u16 {
@@ -358,7 +359,7 @@ impl Control {
             serial,
             port: relative_port(Transport::NvmeRdma),
             queue_depth: self.io_queue_depth(),
-            queues: MAX_IO_QUEUES,
+            queues: self.io_queues(),
             in_capsule: IN_CAPSULE,
             // MDTS is a power of two, and nothing beyond it is served.
             max_transfer: 1 << devices::max_transfer(staging_share(&self.shared.settings)).ilog2(),

@@ -92,11 +92,11 @@ enum Auth {
 #[derive(Debug)]
 pub enum HostData {
     /// Data of Connect.
-    Connect(ConnectCommand),
+    Connect(Box<ConnectCommand>),
     /// A message of Authentication Send.
     Authentication,
-    /// What core wants to see.
-    Core(Pending),
+    /// What core wants to see. In a box, so that tasks do not grow by what is rare.
+    Core(Box<Pending>),
 }
 
 /// What a capsule leads to.
@@ -238,7 +238,7 @@ impl Channel {
         if command.entries > u32::from(self.entries) {
             return Next::Plan(connect::invalid_in_command(44).into());
         }
-        Next::Fetch(connect::DATA_LENGTH, HostData::Connect(command))
+        Next::Fetch(connect::DATA_LENGTH, HostData::Connect(Box::new(command)))
     }
 
     #[cold]
@@ -456,7 +456,7 @@ impl Shard {
             Plan::Respond(completion) => self.end_nvme(id, completion),
             Plan::Reply(data) => self.reply(id, data),
             Plan::Fetch { length, pending } => {
-                self.fetch_host_data(id, length, HostData::Core(pending));
+                self.fetch_host_data(id, length, HostData::Core(Box::new(pending)));
             }
             Plan::Event => self.park_event(id),
             Plan::Abort { queue, cid } => self.abort_command(id, queue, cid),
@@ -507,7 +507,7 @@ impl Shard {
         task.work = Work::None;
         let slot = usize::from(task.connection);
         match what {
-            HostData::Connect(command) => self.connect(slot, id, command, data),
+            HostData::Connect(command) => self.connect(slot, id, *command, data),
             HostData::Authentication => self.compute_authentication(slot, id, data),
             HostData::Core(pending) => {
                 let Some(Some(connection)) = self.connections.get_mut(slot) else {
@@ -519,7 +519,7 @@ impl Shard {
                 let State::Connected { queue, .. } = &channel.state else {
                     return;
                 };
-                let plan = queue.data(pending, data, &mut connection.scsi);
+                let plan = queue.data(*pending, data, &mut connection.scsi);
                 self.follow_nvme(id, plan);
             }
         }
@@ -532,6 +532,7 @@ impl Shard {
         task.transferred = 0;
         task.cursor.left = 0;
         task.ending = Ending::Nvme(completion);
+        self.end_partner(id);
         self.transmit(id);
     }
 

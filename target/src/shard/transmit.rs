@@ -126,10 +126,6 @@ impl Shard {
     /// Sends what the task has for the initiator, and its response; or queues it until there is room.
     pub(super) fn transmit(&mut self, id: TaskId) {
         let task = self.tasks.get(id);
-        if task.partner.is_some() {
-            self.end_partner(id);
-        }
-        let task = self.tasks.get(id);
         if task.link == Link::Tcp {
             return self.tcp_transmit(id);
         }

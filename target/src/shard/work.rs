@@ -538,6 +538,7 @@ impl Shard {
             task.lease = None;
             task.local.clear();
             self.release_chunks(id);
+            self.end_partner(id);
         }
         self.transmit(id);
     }

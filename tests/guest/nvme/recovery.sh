@@ -51,12 +51,21 @@ check "connect" nvme_connect "${patient[@]}"
 check "the bytes are those in the file" same "$DISK" "$file"
 [ "$TARGET" = pagecast ] || exit 0
 
-step "fewer shards than before"
-jq '.shards = 1' $STATE/config.json >$STATE/fewer.json
+step "fewer queues than before, and as many again"
+jq '.shards = 1 | .nvme_io_queues = 1' $STATE/config.json >$STATE/fewer.json
 fewer() {
     target_crash
     pagecastd_start --config $STATE/fewer.json
 }
-check "fio verifies beside a target that comes back with one shard" beside fewer
-check "the controller is live" until_true 30 nvme_live
+as_many() {
+    target_crash
+    pagecastd_start --config $STATE/config.json
+}
+# with the admin queue
+queues() { nvme_live && [ "$(cat "/sys/class/nvme/${NVME##*/}/queue_count")" = "$1" ]; }
+check "there are two" queues 3
+check "fio verifies beside a target that comes back with one queue" beside fewer
+check "there is one" until_true 30 queues 2
+check "fio verifies beside a target that comes back with all of them" beside as_many
+check "there are two" until_true 30 queues 3
 check "the bytes are those in the file" same "$DISK" "$file"

@@ -90,12 +90,15 @@ impl Shard {
     }
 
     /// The second half ends, and with it the first.
-    #[cold]
     pub(in super::super) fn end_partner(&mut self, id: TaskId) {
-        let task = self.tasks.get(id);
-        let Some(first) = task.partner.take() else {
-            return;
-        };
+        if let Some(first) = self.tasks.get(id).partner.take() {
+            self.end_first(first, id);
+        }
+    }
+
+    #[cold]
+    fn end_first(&mut self, first: TaskId, second: TaskId) {
+        let task = self.tasks.get(second);
         let status = match &task.ending {
             Ending::Nvme(completion) => completion.status,
             _ => Status::INTERNAL_ERROR,
