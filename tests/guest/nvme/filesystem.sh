@@ -50,7 +50,8 @@ checks_of_a_file_system
 check "disconnect" nvme_disconnect
 
 step "connect-all"
-# the discovery log page has both portals of ours; nvmet's has the one that was asked
+# The discovery log page has both portals of ours, nvmet's has the one that was asked. Over IPv6 ours has one: what an IPv4
+# wildcard stands for is known only to who came by it.
 paths=$([ "$TARGET" = pagecast ] && echo 2 || echo 1)
 everything() {
     timeout 60 nvme connect-all "${NVME_AT[@]}" -i 2 "$@" && nvme_disks_wait "$nqn" && [ "$(nvme_controllers "$nqn" | wc -l)" = "$paths" ]
@@ -58,6 +59,7 @@ everything() {
 check "connects to every portal, once" everything
 check "the bytes are the file's" same "$DISK" "$file" 8
 check "disconnect" nvme_disconnect
+paths=1
 check "so does it over IPv6" everything -a "$IPV6"
 check "the bytes are the file's" same "$DISK" "$file" 8
 check "disconnect" nvme_logout
