@@ -84,7 +84,8 @@ if ours; then
     check "a threshold may be set" told set-feature "$NVME" -f 4 -v 0x15a
     check "and is remembered" feature 4 0*15a
     check "the write cache is not for hosts to switch off" refuses 'Not Changeable' set-feature "$NVME" -f 6 -v 0
-    check "the number of queues is settled once there are some" refuses 'Command Sequence Error' set-feature "$NVME" -f 7 -v 0x10001
+    # newer kernels do not let anybody ask
+    check "the number of queues is settled once there are some" refuses 'Command Sequence Error|Permission denied' set-feature "$NVME" -f 7 -v 0x10001
 fi
 check "the keep-alive timeout may be set" told set-feature "$NVME" -f 0x0f -v 10000
 check "and is remembered" feature 0x0f 0*2710
