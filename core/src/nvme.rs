@@ -20,6 +20,7 @@ mod opcodes;
 mod plan;
 mod properties;
 mod queue;
+mod reservations;
 mod status;
 
 #[cfg(test)]

@@ -20,12 +20,14 @@ mod listeners;
 mod logins;
 mod nvme_discovery;
 mod nvme_logins;
+mod reservations;
 mod run;
 mod srp_logins;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -210,6 +212,8 @@ pub struct Control {
     orders: Option<crossbeam_channel::Sender<buffers::Order>>,
     /// Threads for NVMe hosts that authenticate; in tests there are none.
     authenticators: Option<crossbeam_channel::Sender<nvme_logins::Step>>,
+    /// The thread that changes reservations; in tests there is none.
+    reservations: Option<reservations::Works>,
     draining: bool,
     drained: usize,
     stopped: bool,
@@ -303,20 +307,22 @@ struct NoParts;
 impl Parts for NoParts {}
 
 impl Daemon {
-    /// Opens devices, registers memory and listens; starts no thread of its own but those of the window service.
+    /// Opens devices, registers memory and listens; keeps what has to last in the directory `state`. Starts no thread of its own but those of the window service.
     pub fn build(
         config: &Config,
         machine: &MachineId,
+        state: &Path,
         fabric: Arc<dyn Fabric>,
         now: Instant,
     ) -> Result<Self, StartError> {
-        Self::build_with(config, machine, fabric, now, &mut NoParts)
+        Self::build_with(config, machine, state, fabric, now, &mut NoParts)
     }
 
     /// The same, with parts of the caller's.
     pub fn build_with(
         config: &Config,
         machine: &MachineId,
+        state: &Path,
         fabric: Arc<dyn Fabric>,
         now: Instant,
         parts: &mut dyn Parts,
@@ -331,6 +337,7 @@ impl Daemon {
             .map(|(index, device)| {
                 let around = Surroundings {
                     machine,
+                    state,
                     windows: &windows,
                     shards: count,
                     max_transfer: devices::max_transfer(adapters::staging_share(&settings)),
@@ -387,6 +394,7 @@ impl Daemon {
             next_session: 1,
             orders: None,
             authenticators: None,
+            reservations: None,
             draining: false,
             drained: 0,
             stopped: false,
@@ -481,6 +489,7 @@ impl Control {
                     entry.unproven = false;
                 }
             }
+            ControlMessage::Reserve(work) => self.reserve(work),
             ControlMessage::ControllerReset { key } => self.controller_reset(key),
             ControlMessage::Buffers { port, buffers } => {
                 self.buffers_delivered(port, buffers);

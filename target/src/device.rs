@@ -1,6 +1,7 @@
 //! A device: one backing store with one identity, shared by every shard.
 
 pub mod range_locks;
+pub mod reservations;
 pub mod resize;
 mod size;
 mod statistics;
@@ -17,6 +18,7 @@ use pagecast_rdma::windows::{DeviceWindows, RevokedRange, WindowCache};
 
 use crate::config::DeviceConfig;
 use range_locks::RangeLocks;
+use reservations::ReservationFile;
 use resize::LockWaiter;
 pub use size::ServedSize;
 use size::SizeLease;
@@ -34,6 +36,8 @@ pub struct Device {
     pub name: String,
     /// What SCSI initiators see.
     pub unit: Arc<LogicalUnit>,
+    /// Where its reservations are kept.
+    pub reservations: ReservationFile,
     /// What keeps its bytes.
     pub backend: Arc<dyn Backend>,
     /// Where the store is; empty for memory.
@@ -122,6 +126,7 @@ impl Device {
         index: usize,
         name: String,
         unit: Arc<LogicalUnit>,
+        reservations: ReservationFile,
         backend: Arc<dyn Backend>,
         path: PathBuf,
         config: DeviceConfig,
@@ -138,6 +143,7 @@ impl Device {
             index,
             name,
             unit,
+            reservations,
             backend,
             path,
             config,

@@ -47,7 +47,7 @@ fn serve(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     }
     let machine = MachineId::load(&args.state_dir)?;
     let (config, fabric) = open_fabric(config, args.file.is_some())?;
-    let daemon = Daemon::build(&config, &machine, fabric, Instant::now())?;
+    let daemon = Daemon::build(&config, &machine, &args.state_dir, fabric, Instant::now())?;
     let management: Arc<dyn Management> = daemon.shared.clone();
     let server = ControlServer::start(&args.socket, management)?;
     let notifier = Notifier::from_environment();

@@ -13,7 +13,7 @@
 //!   `extents`.
 //! - [`locks`]: ranges that must not be written by anybody else meanwhile; [`order`]: task attributes.
 //! - `transmit`: RDMA READs of data-out; data-in and response in one chain.
-//! - [`manage`] and `abort`: task management; `close`: taking a connection down.
+//! - `reserve`: changes of reservations; [`manage`] and `abort`: task management; `close`: taking a connection down.
 //!
 //! `turn` does whatever there is to do now and never blocks; `run` is the thread's loop around it.
 
@@ -42,6 +42,7 @@ mod extents;
 mod memory;
 mod rarer;
 mod receive;
+mod reserve;
 mod run;
 mod tcp;
 mod transmit;
@@ -251,6 +252,8 @@ impl Shard {
                 }
                 ShardMessage::Revoked(task, range) => self.windows_revoked(task, range),
                 ShardMessage::Locked(task, ticket) => self.locked(task, ticket),
+                ShardMessage::Reserved(task, outcome) => self.reserved(task, outcome),
+                ShardMessage::Break(ticket) => self.break_holders(&ticket),
                 ShardMessage::Abort(request) => self.abort_matching(&request),
                 ShardMessage::AbortDone(task, found) => self.aborts_done(task, found),
                 ShardMessage::Drain => {

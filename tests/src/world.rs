@@ -232,15 +232,23 @@ impl World {
             .fabric(TARGET, &[address(0).ip()])
             .expect("the target's fabric");
         let config = Config::parse(config, "test.json").unwrap_or_else(|error| panic!("{error}"));
-        let machine = MachineId::load(&directory.path.join("state")).expect("a machine id");
+        let state = directory.path.join("state");
+        let machine = MachineId::load(&state).expect("a machine id");
         let io = Io::new(setup.seed);
         let mut parts = TestParts {
             io: (!setup.real_io).then(|| io.clone()),
             stores: HashMap::new(),
         };
         let fabric: Arc<dyn Fabric> = Arc::clone(&target) as _;
-        let daemon = Daemon::build_with(&config, &machine, fabric, Instant::now(), &mut parts)
-            .unwrap_or_else(|error| panic!("{error}"));
+        let daemon = Daemon::build_with(
+            &config,
+            &machine,
+            &state,
+            fabric,
+            Instant::now(),
+            &mut parts,
+        )
+        .unwrap_or_else(|error| panic!("{error}"));
         // Virtual time starts here; what noted the time while it was built saw an earlier one.
         let now = Instant::now();
         let mut fabrics = vec![target];

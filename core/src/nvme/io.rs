@@ -11,6 +11,7 @@ use super::opcodes;
 use super::plan::{Pending, Plan, Planned};
 use super::status::Status;
 use crate::block::{BlockOp, BlockRange};
+use crate::reservations::Access;
 use crate::scsi::{BlockCommand, LogicalUnit, ScsiChannel, UnitIndex};
 
 pub(crate) use copy::{COPY, copy};
@@ -70,6 +71,7 @@ impl CopyLimits {
 pub(crate) fn plan(controller: &Controller, command: &Command, units: &mut ScsiChannel) -> Planned {
     let row = opcodes::io_row(command.opcode).ok_or(Status::INVALID_OPCODE)?;
     check_queue(controller)?;
+    check_reservations(command, row.access, units)?;
     match command.fuse {
         Fuse::Normal => (row.plan)(controller, command, units),
         // Whoever has both halves plans them together.
@@ -90,6 +92,20 @@ pub(crate) fn data(
         DATASET_MANAGEMENT => dataset::ranges(command, data, units),
         COPY => copy::ranges(command, data, units),
         _ => Err(Status::INVALID_OPCODE),
+    }
+}
+
+/// Whether reservations let the host do what a command does. A namespace that is not there is for the command to find out.
+#[inline]
+fn check_reservations(
+    command: &Command,
+    access: Access,
+    units: &mut ScsiChannel,
+) -> Result<(), Status> {
+    let number = command.nsid.wrapping_sub(1);
+    match units.allows(number, access) {
+        Some(false) => Err(Status::RESERVATION_CONFLICT),
+        Some(true) | None => Ok(()),
     }
 }
 

@@ -7,6 +7,7 @@ use super::command::Command;
 use super::controller::{Controller, Kind};
 use super::io;
 use super::plan::Planned;
+use crate::reservations::Access;
 use crate::scsi::ScsiChannel;
 
 /// Optional NVM commands that there are (ONCS, NVMe base 2.0 figure 275): Compare, Dataset Management, Write Zeroes, Verify and
@@ -24,6 +25,8 @@ pub(crate) struct IoRow {
     pub(crate) opcode: u8,
     pub(crate) name: &'static str,
     pub(crate) effects: Effects,
+    /// What it does, as far as reservations care.
+    pub(crate) access: Access,
     pub(crate) plan: fn(&Controller, &Command, &mut ScsiChannel) -> Planned,
 }
 
@@ -54,12 +57,14 @@ const fn io(
     opcode: u8,
     name: &'static str,
     effects: Effects,
+    access: Access,
     plan: fn(&Controller, &Command, &mut ScsiChannel) -> Planned,
 ) -> IoRow {
     IoRow {
         opcode,
         name,
         effects,
+        access,
         plan,
     }
 }
@@ -76,14 +81,14 @@ const fn admin(opcode: u8, name: &'static str, effects: Effects, discovery: bool
 /// NVM command set 1.0 section 3, sorted by opcode.
 #[rustfmt::skip]
 pub(crate) static IO: &[IoRow] = &[
-    io(0x00, "Flush", Effects::NONE, io::flush),
-    io(WRITE, "Write", Effects::CONTENT, io::write),
-    io(0x02, "Read", Effects::NONE, io::read),
-    io(COMPARE, "Compare", Effects::NONE, io::compare),
-    io(0x08, "Write Zeroes", Effects::CONTENT, io::write_zeroes),
-    io(io::DATASET_MANAGEMENT, "Dataset Management", Effects::CONTENT, io::dataset_management),
-    io(0x0c, "Verify", Effects::NONE, io::verify),
-    io(io::COPY, "Copy", Effects::CONTENT, io::copy),
+    io(0x00, "Flush", Effects::NONE, Access::Writes, io::flush),
+    io(WRITE, "Write", Effects::CONTENT, Access::Writes, io::write),
+    io(0x02, "Read", Effects::NONE, Access::Reads, io::read),
+    io(COMPARE, "Compare", Effects::NONE, Access::Reads, io::compare),
+    io(0x08, "Write Zeroes", Effects::CONTENT, Access::Writes, io::write_zeroes),
+    io(io::DATASET_MANAGEMENT, "Dataset Management", Effects::CONTENT, Access::Writes, io::dataset_management),
+    io(0x0c, "Verify", Effects::NONE, Access::Reads, io::verify),
+    io(io::COPY, "Copy", Effects::CONTENT, Access::Writes, io::copy),
 ];
 
 /// NVMe base 2.0 section 5, sorted by opcode.

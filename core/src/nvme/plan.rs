@@ -1,7 +1,7 @@
 //! What comes out of planning a command.
 
 use super::status::Status;
-use crate::scsi::BlockCommand;
+use crate::scsi::{BlockCommand, ReservationCommand};
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub enum Plan {
     },
     /// Do this, then call [`complete`](super::complete).
     Block(BlockCommand),
+    /// Change reservations, then call [`Queue::reserved`](super::Queue::reserved).
+    Reserve(ReservationCommand),
     /// It waits for an event: [`Controller::take_event`](super::Controller::take_event), or
     /// [`Controller::event_request_gone`](super::Controller::event_request_gone) if it is aborted.
     Event,

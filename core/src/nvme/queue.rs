@@ -6,8 +6,9 @@ use super::command::Command;
 use super::controller::Controller;
 use super::plan::{Completion, Pending, Plan};
 use super::status::Status;
-use super::{admin, io};
+use super::{admin, io, reservations};
 use crate::block::{BlockFault, BlockOp};
+use crate::reservations::Refusal;
 use crate::scsi::ScsiChannel;
 
 /// One queue of a controller, owned by one thread.
@@ -72,6 +73,12 @@ impl Queue {
             Ok(plan) => plan,
             Err(status) => self.refused(write, status),
         }
+    }
+
+    /// Ends a change of reservations that was planned here.
+    #[cold]
+    pub fn reserved(&self, result: Result<(), Refusal>) -> Completion {
+        reservations::complete(result)
     }
 
     /// Notes in the error log that a command has failed after it was planned.

@@ -42,12 +42,16 @@ impl Status {
     pub const SGL_TYPE_INVALID: Self = Self::generic(0x11);
     /// In-capsule data beyond the capsule.
     pub const SGL_OFFSET_INVALID: Self = Self::generic(0x16);
+    /// A host identifier of the other length is expected.
+    pub const HOST_ID_INCONSISTENT: Self = Self::generic(0x18);
     /// The namespace may not be written.
     pub const NAMESPACE_WRITE_PROTECTED: Self = Self::generic(0x20);
     /// Beyond the last block.
     pub const LBA_OUT_OF_RANGE: Self = Self::generic(0x80);
     /// No space left where blocks are stored.
     pub const CAPACITY_EXCEEDED: Self = Self::generic(0x81);
+    /// Somebody else's reservation, or a wrong key.
+    pub const RESERVATION_CONFLICT: Self = Self::generic(0x83);
 
     // Command specific status (type 1h).
     /// More Abort commands than announced.

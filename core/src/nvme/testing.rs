@@ -82,7 +82,7 @@ impl Admin {
         let map: Vec<_> = disks.iter().map(|(number, unit)| (*number, unit)).collect();
         Self {
             queue: Queue::new(Controller::new(setup), 0),
-            units: ScsiSession::new(port(), &luns(&map)).channel(),
+            units: ScsiSession::new(port(), None, &luns(&map)).channel(),
             disks,
         }
     }

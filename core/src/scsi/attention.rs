@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::sense::{SenseCode, codes};
 use super::unit::{EventCounts, LogicalUnit, ResetKind};
+use crate::reservations::{Access, Notice, Registrant, Seat};
 
 /// The sum of events that no unit reaches: look closer.
 const UNSEEN: u64 = u64::MAX;
@@ -16,6 +17,7 @@ const UNSEEN: u64 = u64::MAX;
 #[derive(Debug)]
 pub(crate) struct Nexus {
     pub(crate) unit: Arc<LogicalUnit>,
+    seat: Arc<Seat>,
     /// The unit's sum of events when nothing was pending.
     seen_events: AtomicU64,
     seen: Mutex<Seen>,
@@ -33,7 +35,9 @@ struct Seen {
 }
 
 impl Nexus {
-    pub(crate) fn new(unit: Arc<LogicalUnit>) -> Self {
+    pub(crate) fn new(unit: Arc<LogicalUnit>, registrant: Option<Registrant>) -> Self {
+        let seat = Arc::new(Seat::new(registrant));
+        unit.reservations().join(&seat);
         // The sum before the counts: what happens in between is looked at once too often, but not missed.
         let events = unit.events();
         let seen = Seen {
@@ -44,6 +48,7 @@ impl Nexus {
         };
         Self {
             unit,
+            seat,
             seen_events: AtomicU64::new(events),
             seen: Mutex::new(seen),
         }
@@ -52,7 +57,9 @@ impl Nexus {
     /// Takes the next unit attention condition, if there is one. Otherwise says whether the unit is stopped, unless that
     /// does not matter. Two loads if there is nothing.
     pub(crate) fn take(&self, needs_medium: bool) -> Option<SenseCode> {
-        if self.seen_events.load(Ordering::Acquire) == self.unit.events() {
+        if self.seen_events.load(Ordering::Acquire) == self.unit.events()
+            && !self.seat.has_notices()
+        {
             return None;
         }
         self.take_pending(needs_medium)
@@ -64,11 +71,22 @@ impl Nexus {
         // The sum before the counts: an event that comes in between makes the sums differ again.
         let events = self.unit.events();
         let now = self.unit.counts();
-        let code = seen.next(now);
+        let code = seen.next(now, &self.seat);
         if !seen.is_pending(now) {
             self.seen_events.store(events, Ordering::Release);
         }
         code.or_else(|| (seen.stopped && needs_medium).then_some(codes::UNIT_STOPPED))
+    }
+
+    /// Whether reservations let the initiator do this.
+    #[inline]
+    pub(crate) fn allows(&self, access: Access) -> bool {
+        self.seat.allows(access)
+    }
+
+    /// Its place at the unit's table of reservations.
+    pub(crate) fn seat(&self) -> &Arc<Seat> {
+        &self.seat
     }
 
     /// The initiator stops or starts the unit.
@@ -113,10 +131,16 @@ impl Nexus {
     }
 }
 
+impl Drop for Nexus {
+    fn drop(&mut self) {
+        self.unit.reservations().leave(&self.seat);
+    }
+}
+
 impl Seen {
     /// Resets go before the rest, the largest of them for all (SAM-5 5.14). They say that mode parameters have their
     /// defaults and that the unit is ready, but not that the capacity is what it was.
-    fn next(&mut self, now: EventCounts) -> Option<SenseCode> {
+    fn next(&mut self, now: EventCounts, seat: &Seat) -> Option<SenseCode> {
         let counts = &mut self.counts;
         let reset = ResetKind::ALL
             .into_iter()
@@ -128,6 +152,13 @@ impl Seen {
             counts.resets = now.resets;
             counts.mode_changes = now.mode_changes;
             return power_on.or(reset.map(ResetKind::code));
+        }
+        if let Some(notice) = seat.take_notice() {
+            return Some(match notice {
+                Notice::ReservationPreempted => codes::RESERVATIONS_PREEMPTED,
+                Notice::ReservationReleased => codes::RESERVATIONS_RELEASED,
+                Notice::RegistrationPreempted => codes::REGISTRATIONS_PREEMPTED,
+            });
         }
         if counts.capacity_changes != now.capacity_changes {
             counts.capacity_changes = now.capacity_changes;
@@ -152,7 +183,7 @@ mod tests {
     use super::*;
 
     fn nexus() -> Nexus {
-        Nexus::new(Arc::new(testing::unit()))
+        Nexus::new(Arc::new(testing::unit()), None)
     }
 
     fn all(nexus: &Nexus) -> Vec<SenseCode> {
@@ -163,7 +194,7 @@ mod tests {
     fn a_new_nexus_hears_of_what_comes_after_it() {
         let unit = Arc::new(testing::unit());
         unit.reset();
-        let nexus = Nexus::new(unit);
+        let nexus = Nexus::new(unit, None);
         assert_eq!(all(&nexus), []);
         nexus.unit.set_capacity(7);
         assert_eq!(all(&nexus), [codes::CAPACITY_CHANGED]);
@@ -198,7 +229,7 @@ mod tests {
     #[test]
     fn every_nexus_of_a_unit_hears_of_its_events() {
         let first = nexus();
-        let second = Nexus::new(first.unit.clone());
+        let second = Nexus::new(first.unit.clone(), None);
         first.unit.reset();
         assert_eq!(all(&first), [codes::UNIT_RESET_OCCURRED]);
         assert_eq!(all(&second), [codes::UNIT_RESET_OCCURRED]);
@@ -219,7 +250,7 @@ mod tests {
     #[test]
     fn a_unit_is_stopped_for_one_nexus_until_it_is_started_or_reset() {
         let first = nexus();
-        let second = Nexus::new(first.unit.clone());
+        let second = Nexus::new(first.unit.clone(), None);
         first.set_stopped(true);
         for _ in 0..2 {
             assert_eq!(first.take(true), Some(codes::UNIT_STOPPED));

@@ -8,10 +8,12 @@ use super::dispatch;
 use super::lba_status;
 use super::lun::Lun;
 use super::plan::{Command, PendingParameters, Plan};
+use super::reserve;
 use super::response::Response;
 use super::session::ScsiSession;
 use super::unit::{LogicalUnit, ResetKind, UnitId};
 use crate::block::{BlockFault, BlockOp, Extent};
+use crate::reservations::{Access, Refusal};
 
 /// Names a logical unit within one channel, for as long as the channel lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -144,6 +146,21 @@ impl ScsiChannel {
             self.refresh();
         }
         find(&self.slots, number).map(|slot| slot.unit)
+    }
+
+    /// Whether reservations let the session do this to the logical unit with a number; none if there is no such unit.
+    #[inline]
+    pub(crate) fn allows(&mut self, number: u32, access: Access) -> Option<bool> {
+        if self.generation != self.session.generation() {
+            self.refresh();
+        }
+        find(&self.slots, number).map(|slot| slot.nexus.allows(access))
+    }
+
+    /// Ends a change of reservations that was planned here.
+    #[cold]
+    pub fn reserved(&self, unit: UnitIndex, result: Result<(), Refusal>) -> Response {
+        reserve::complete(self.unit(unit), result)
     }
 
     /// All logical units with their numbers, in ascending order.

@@ -13,7 +13,7 @@ use super::plan::{
 };
 use super::provisioning;
 use super::request_sense;
-use super::response::Response;
+use super::response::{Response, Status};
 use super::sense::{Sense, codes};
 use super::session::ScsiSession;
 use super::unit::{LogicalUnit, Modes};
@@ -71,6 +71,9 @@ fn plan_for_unit(
         && let Some(attention) = slot.nexus.take(!row.flags.has(Flags::NO_MEDIUM))
     {
         return Err(attention.into());
+    }
+    if !slot.nexus.allows(row.access) {
+        return Ok(Plan::Respond(Status::ReservationConflict.into()));
     }
     let cdb = checked_cdb(row, command)?;
     if row.flags.has(Flags::WRITES) {

@@ -230,6 +230,8 @@ pub struct Limits {
     pub max_compare_and_write_blocks: u8,
     /// Most blocks that are written whole or not at all. 0 if there is no WRITE ATOMIC.
     pub max_atomic_blocks: u32,
+    /// Most registrations of persistent reservations. 0 if it can hold no reservation.
+    pub max_registrants: u32,
 }
 
 impl Limits {
@@ -252,6 +254,7 @@ impl Default for Limits {
             max_write_same_blocks: 0,
             max_compare_and_write_blocks: u8::MAX,
             max_atomic_blocks: 0,
+            max_registrants: 4096,
         }
     }
 }

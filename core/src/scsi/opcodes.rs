@@ -20,6 +20,7 @@ use super::report_opcodes;
 use super::request_sense;
 use super::sense::{Sense, codes};
 use super::target_port_groups;
+use crate::reservations::Access;
 
 pub(crate) const REQUEST_SENSE: u8 = 0x03;
 pub(crate) const INQUIRY: u8 = 0x12;
@@ -39,6 +40,8 @@ pub(crate) struct Row {
     /// that is looked at. As long as the CDB.
     pub(crate) usage: &'static [u8],
     pub(crate) flags: Flags,
+    /// What it does, as far as reservations care.
+    pub(crate) access: Access,
     pub(crate) plan: Planner,
     /// As the standard writes it.
     pub(crate) name: &'static str,
@@ -81,11 +84,14 @@ impl Flags {
     const ATOMIC: Self = Self(1024);
     /// One of several with its operation code.
     const ACTION: Self = Self(2048);
+    /// Only if the unit can hold reservations.
+    const RESERVES: Self = Self(4096);
     /// What a disk may be without.
     const OPTIONAL: Self = Self::UNMAPS
         .and(Self::REPEATS)
         .and(Self::COMPARES)
-        .and(Self::ATOMIC);
+        .and(Self::ATOMIC)
+        .and(Self::RESERVES);
 
     const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -97,6 +103,7 @@ const fn row(
     name: &'static str,
     usage: &'static [u8],
     flags: Flags,
+    access: Access,
     plan: Planner,
 ) -> Row {
     Row {
@@ -104,6 +111,7 @@ const fn row(
         service_action: None,
         usage,
         flags,
+        access,
         plan,
         name,
     }
@@ -115,6 +123,7 @@ const fn action(
     name: &'static str,
     usage: &'static [u8],
     flags: Flags,
+    access: Access,
     plan: Planner,
 ) -> Row {
     Row {
@@ -122,6 +131,7 @@ const fn action(
         service_action: Some(service_action),
         usage,
         flags: flags.and(Flags::ACTION),
+        access,
         plan,
         name,
     }
@@ -149,57 +159,62 @@ const REPEAT: Flags = Flags::WRITES.and(Flags::REPEATS).and(Flags::SLOW);
 const COMPARE: Flags = Flags::WRITES.and(Flags::COMPARES);
 const ATOMIC: Flags = Flags::WRITES.and(Flags::ATOMIC);
 
+const ALWAYS: Access = Access::Always;
+const INFORMS: Access = Access::Informs;
+const READS: Access = Access::Reads;
+const WRITES: Access = Access::Writes;
+
 /// Sorted by operation code and service action.
 #[rustfmt::skip]
 pub(crate) static ROWS: &[Row] = &[
-    row(0x00, "TEST UNIT READY", &[0x00, 0, 0, 0, 0, 0], Flags::WELL_KNOWN, power::test_unit_ready),
-    row(0x03, "REQUEST SENSE", &[0x03, 1, 0, 0, FF, 0], EVERYWHERE, request_sense::of_unit),
-    row(0x08, "READ (6)", &[0x08, 0x1f, FF, FF, FF, 0], Flags::NONE, read_write::read6),
-    row(0x0a, "WRITE (6)", &[0x0a, 0x1f, FF, FF, FF, 0], Flags::WRITES, read_write::write6),
-    row(0x12, "INQUIRY", &[0x12, 1, FF, FF, FF, 0], EVERYWHERE, inquiry::of_unit),
-    row(0x15, "MODE SELECT (6)", &[0x15, 0x11, 0, 0, FF, 0], REPORT, mode::select6),
-    row(0x1a, "MODE SENSE (6)", &[0x1a, 0x08, FF, FF, FF, 0], REPORT, mode::sense6),
-    row(0x1b, "START STOP UNIT", &[0x1b, 1, 0, 0, 0xf7, 0], Flags::SLOW.and(REPORT), power::start_stop_unit),
-    row(0x1d, "SEND DIAGNOSTIC", &[0x1d, 0xf7, 0, FF, FF, 0], REPORT, power::send_diagnostic),
-    row(0x1e, "PREVENT ALLOW MEDIUM REMOVAL", &[0x1e, 0, 0, 0, 3, 0], REPORT, power::prevent_allow),
-    row(0x25, "READ CAPACITY (10)", &[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], REPORT, capacity::read10),
-    row(0x28, "READ (10)", &[0x28, 0xe0 | CACHE, FF, FF, FF, FF, 0, FF, FF, 0], Flags::NONE, read_write::read10),
-    row(0x2a, "WRITE (10)", &[0x2a, 0xe0 | CACHE, FF, FF, FF, FF, 0, FF, FF, 0], Flags::WRITES, read_write::write10),
-    row(0x2e, "WRITE AND VERIFY (10)", &[0x2e, 0xe0 | CHECK, FF, FF, FF, FF, 0, FF, FF, 0], Flags::WRITES, read_write::write_verify10),
-    row(0x2f, "VERIFY (10)", &[0x2f, 0xe0 | CHECK, FF, FF, FF, FF, 0, FF, FF, 0], Flags::NONE, read_write::verify10),
-    row(0x34, "PRE-FETCH (10)", &[0x34, 2, FF, FF, FF, FF, 0, FF, FF, 0], Flags::SLOW, prefetch::prefetch10),
-    row(0x35, "SYNCHRONIZE CACHE (10)", &[0x35, 2, FF, FF, FF, FF, 0, FF, FF, 0], Flags::SLOW, read_write::synchronize10),
-    row(0x37, "READ DEFECT DATA (10)", &[0x37, 0, 0x1f, 0, 0, 0, 0, FF, FF, 0], Flags::NONE, defects::read10),
-    row(0x41, "WRITE SAME (10)", &[0x41, 0xf8, FF, FF, FF, FF, 0, FF, FF, 0], REPEAT, provisioning::write_same10),
-    row(0x42, "UNMAP", &[0x42, 1, 0, 0, 0, 0, 0, FF, FF, 0], UNMAP, provisioning::unmap),
-    row(0x4d, "LOG SENSE", &[0x4d, 1, FF, FF, 0, FF, FF, FF, FF, 0], REPORT, log::log_sense),
-    row(0x55, "MODE SELECT (10)", &[0x55, 0x11, 0, 0, 0, 0, 0, FF, FF, 0], REPORT, mode::select10),
-    row(0x5a, "MODE SENSE (10)", &[0x5a, 0x18, FF, FF, 0, 0, 0, FF, FF, 0], REPORT, mode::sense10),
-    action(THIRD_PARTY_COPY_OUT, 0x00, "EXTENDED COPY", &[0x83, 0, 0, 0, 0, 0, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], Flags::SLOW, copy::extended_copy),
-    action(THIRD_PARTY_COPY_IN, 0x00, "RECEIVE COPY STATUS", &[0x84, 0, FF, 0, 0, 0, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, copy::status),
-    action(THIRD_PARTY_COPY_IN, 0x03, "RECEIVE COPY OPERATING PARAMETERS", &[0x84, 3, 0, 0, 0, 0, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, copy::operating_parameters),
-    action(THIRD_PARTY_COPY_IN, 0x04, "RECEIVE COPY FAILURE DETAILS", &[0x84, 4, FF, 0, 0, 0, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, copy::failed_segment_details),
-    row(0x88, "READ (16)", &[0x88, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::NONE, read_write::read16),
-    row(0x89, "COMPARE AND WRITE", &[0x89, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0, 0, FF, 0, 0], COMPARE, compare_write::compare_and_write),
-    row(0x8a, "WRITE (16)", &[0x8a, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::WRITES, read_write::write16),
-    row(0x8b, "ORWRITE (16)", &[0x8b, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::WRITES, read_write::orwrite16),
-    row(0x8e, "WRITE AND VERIFY (16)", &[0x8e, 0xe0 | CHECK, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::WRITES, read_write::write_verify16),
-    row(0x8f, "VERIFY (16)", &[0x8f, 0xe0 | CHECK, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::NONE, read_write::verify16),
-    row(0x90, "PRE-FETCH (16)", &[0x90, 2, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::SLOW, prefetch::prefetch16),
-    row(0x91, "SYNCHRONIZE CACHE (16)", &[0x91, 2, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::SLOW, read_write::synchronize16),
-    row(0x93, "WRITE SAME (16)", &[0x93, 0xf9, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], REPEAT, provisioning::write_same16),
-    row(0x9c, "WRITE ATOMIC (16)", &[0x9c, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], ATOMIC, read_write::write_atomic16),
-    action(SERVICE_ACTION_IN_16, 0x10, "READ CAPACITY (16)", &[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, capacity::read16),
-    action(SERVICE_ACTION_IN_16, 0x12, "GET LBA STATUS", &[0x9e, 0x12, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::SLOW, lba_status::get_lba_status),
-    row(0xa0, "REPORT LUNS", &[0xa0, 0, FF, 0, 0, 0, FF, FF, FF, FF, 0, 0], INVENTORY, luns::report_luns),
-    action(MAINTENANCE_IN, 0x0a, "REPORT TARGET PORT GROUPS", &[0xa3, 0xea, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, target_port_groups::report),
-    action(MAINTENANCE_IN, 0x0c, "REPORT SUPPORTED OPERATION CODES", &[0xa3, 0x0c, 0x87, FF, FF, FF, FF, FF, FF, FF, 0, 0], REPORT, report_opcodes::operation_codes),
-    action(MAINTENANCE_IN, 0x0d, "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", &[0xa3, 0x0d, 0x80, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, report_opcodes::task_management),
-    row(0xa8, "READ (12)", &[0xa8, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::NONE, read_write::read12),
-    row(0xaa, "WRITE (12)", &[0xaa, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::WRITES, read_write::write12),
-    row(0xae, "WRITE AND VERIFY (12)", &[0xae, 0xe0 | CHECK, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::WRITES, read_write::write_verify12),
-    row(0xaf, "VERIFY (12)", &[0xaf, 0xe0 | CHECK, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::NONE, read_write::verify12),
-    row(0xb7, "READ DEFECT DATA (12)", &[0xb7, 0x1f, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::NONE, defects::read12),
+    row(0x00, "TEST UNIT READY", &[0x00, 0, 0, 0, 0, 0], Flags::WELL_KNOWN, INFORMS, power::test_unit_ready),
+    row(0x03, "REQUEST SENSE", &[0x03, 1, 0, 0, FF, 0], EVERYWHERE, ALWAYS, request_sense::of_unit),
+    row(0x08, "READ (6)", &[0x08, 0x1f, FF, FF, FF, 0], Flags::NONE, READS, read_write::read6),
+    row(0x0a, "WRITE (6)", &[0x0a, 0x1f, FF, FF, FF, 0], Flags::WRITES, WRITES, read_write::write6),
+    row(0x12, "INQUIRY", &[0x12, 1, FF, FF, FF, 0], EVERYWHERE, ALWAYS, inquiry::of_unit),
+    row(0x15, "MODE SELECT (6)", &[0x15, 0x11, 0, 0, FF, 0], REPORT, WRITES, mode::select6),
+    row(0x1a, "MODE SENSE (6)", &[0x1a, 0x08, FF, FF, FF, 0], REPORT, WRITES, mode::sense6),
+    row(0x1b, "START STOP UNIT", &[0x1b, 1, 0, 0, 0xf7, 0], Flags::SLOW.and(REPORT), INFORMS, power::start_stop_unit),
+    row(0x1d, "SEND DIAGNOSTIC", &[0x1d, 0xf7, 0, FF, FF, 0], REPORT, WRITES, power::send_diagnostic),
+    row(0x1e, "PREVENT ALLOW MEDIUM REMOVAL", &[0x1e, 0, 0, 0, 3, 0], REPORT, INFORMS, power::prevent_allow),
+    row(0x25, "READ CAPACITY (10)", &[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], REPORT, INFORMS, capacity::read10),
+    row(0x28, "READ (10)", &[0x28, 0xe0 | CACHE, FF, FF, FF, FF, 0, FF, FF, 0], Flags::NONE, READS, read_write::read10),
+    row(0x2a, "WRITE (10)", &[0x2a, 0xe0 | CACHE, FF, FF, FF, FF, 0, FF, FF, 0], Flags::WRITES, WRITES, read_write::write10),
+    row(0x2e, "WRITE AND VERIFY (10)", &[0x2e, 0xe0 | CHECK, FF, FF, FF, FF, 0, FF, FF, 0], Flags::WRITES, WRITES, read_write::write_verify10),
+    row(0x2f, "VERIFY (10)", &[0x2f, 0xe0 | CHECK, FF, FF, FF, FF, 0, FF, FF, 0], Flags::NONE, READS, read_write::verify10),
+    row(0x34, "PRE-FETCH (10)", &[0x34, 2, FF, FF, FF, FF, 0, FF, FF, 0], Flags::SLOW, READS, prefetch::prefetch10),
+    row(0x35, "SYNCHRONIZE CACHE (10)", &[0x35, 2, FF, FF, FF, FF, 0, FF, FF, 0], Flags::SLOW, WRITES, read_write::synchronize10),
+    row(0x37, "READ DEFECT DATA (10)", &[0x37, 0, 0x1f, 0, 0, 0, 0, FF, FF, 0], Flags::NONE, READS, defects::read10),
+    row(0x41, "WRITE SAME (10)", &[0x41, 0xf8, FF, FF, FF, FF, 0, FF, FF, 0], REPEAT, WRITES, provisioning::write_same10),
+    row(0x42, "UNMAP", &[0x42, 1, 0, 0, 0, 0, 0, FF, FF, 0], UNMAP, WRITES, provisioning::unmap),
+    row(0x4d, "LOG SENSE", &[0x4d, 1, FF, FF, 0, FF, FF, FF, FF, 0], REPORT, INFORMS, log::log_sense),
+    row(0x55, "MODE SELECT (10)", &[0x55, 0x11, 0, 0, 0, 0, 0, FF, FF, 0], REPORT, WRITES, mode::select10),
+    row(0x5a, "MODE SENSE (10)", &[0x5a, 0x18, FF, FF, 0, 0, 0, FF, FF, 0], REPORT, WRITES, mode::sense10),
+    action(THIRD_PARTY_COPY_OUT, 0x00, "EXTENDED COPY", &[0x83, 0, 0, 0, 0, 0, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], Flags::SLOW, WRITES, copy::extended_copy),
+    action(THIRD_PARTY_COPY_IN, 0x00, "RECEIVE COPY STATUS", &[0x84, 0, FF, 0, 0, 0, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, INFORMS, copy::status),
+    action(THIRD_PARTY_COPY_IN, 0x03, "RECEIVE COPY OPERATING PARAMETERS", &[0x84, 3, 0, 0, 0, 0, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, INFORMS, copy::operating_parameters),
+    action(THIRD_PARTY_COPY_IN, 0x04, "RECEIVE COPY FAILURE DETAILS", &[0x84, 4, FF, 0, 0, 0, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, INFORMS, copy::failed_segment_details),
+    row(0x88, "READ (16)", &[0x88, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::NONE, READS, read_write::read16),
+    row(0x89, "COMPARE AND WRITE", &[0x89, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0, 0, FF, 0, 0], COMPARE, WRITES, compare_write::compare_and_write),
+    row(0x8a, "WRITE (16)", &[0x8a, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::WRITES, WRITES, read_write::write16),
+    row(0x8b, "ORWRITE (16)", &[0x8b, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::WRITES, WRITES, read_write::orwrite16),
+    row(0x8e, "WRITE AND VERIFY (16)", &[0x8e, 0xe0 | CHECK, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::WRITES, WRITES, read_write::write_verify16),
+    row(0x8f, "VERIFY (16)", &[0x8f, 0xe0 | CHECK, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::NONE, READS, read_write::verify16),
+    row(0x90, "PRE-FETCH (16)", &[0x90, 2, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::SLOW, READS, prefetch::prefetch16),
+    row(0x91, "SYNCHRONIZE CACHE (16)", &[0x91, 2, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::SLOW, WRITES, read_write::synchronize16),
+    row(0x93, "WRITE SAME (16)", &[0x93, 0xf9, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], REPEAT, WRITES, provisioning::write_same16),
+    row(0x9c, "WRITE ATOMIC (16)", &[0x9c, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], ATOMIC, WRITES, read_write::write_atomic16),
+    action(SERVICE_ACTION_IN_16, 0x10, "READ CAPACITY (16)", &[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, INFORMS, capacity::read16),
+    action(SERVICE_ACTION_IN_16, 0x12, "GET LBA STATUS", &[0x9e, 0x12, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::SLOW, READS, lba_status::get_lba_status),
+    row(0xa0, "REPORT LUNS", &[0xa0, 0, FF, 0, 0, 0, FF, FF, FF, FF, 0, 0], INVENTORY, ALWAYS, luns::report_luns),
+    action(MAINTENANCE_IN, 0x0a, "REPORT TARGET PORT GROUPS", &[0xa3, 0xea, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, INFORMS, target_port_groups::report),
+    action(MAINTENANCE_IN, 0x0c, "REPORT SUPPORTED OPERATION CODES", &[0xa3, 0x0c, 0x87, FF, FF, FF, FF, FF, FF, FF, 0, 0], REPORT, INFORMS, report_opcodes::operation_codes),
+    action(MAINTENANCE_IN, 0x0d, "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", &[0xa3, 0x0d, 0x80, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, INFORMS, report_opcodes::task_management),
+    row(0xa8, "READ (12)", &[0xa8, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::NONE, READS, read_write::read12),
+    row(0xaa, "WRITE (12)", &[0xaa, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::WRITES, WRITES, read_write::write12),
+    row(0xae, "WRITE AND VERIFY (12)", &[0xae, 0xe0 | CHECK, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::WRITES, WRITES, read_write::write_verify12),
+    row(0xaf, "VERIFY (12)", &[0xaf, 0xe0 | CHECK, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::NONE, READS, read_write::verify12),
+    row(0xb7, "READ DEFECT DATA (12)", &[0xb7, 0x1f, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::NONE, READS, defects::read12),
 ];
 
 /// The first row of each operation code; `ROWS.len()` where there is none.
@@ -226,6 +241,7 @@ impl Row {
             && (!self.flags.has(Flags::REPEATS) || limits.max_write_same_blocks != 0)
             && (!self.flags.has(Flags::COMPARES) || limits.compare_and_write_blocks() != 0)
             && (!self.flags.has(Flags::ATOMIC) || limits.max_atomic_blocks != 0)
+            && (!self.flags.has(Flags::RESERVES) || limits.max_registrants != 0)
     }
 
     /// What an initiator should wait for the command, in seconds.

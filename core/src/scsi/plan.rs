@@ -9,6 +9,7 @@ use super::sense::{Sense, codes};
 use super::session::ScsiSession;
 use super::unit::LogicalUnit;
 use crate::block::{BlockOp, Transfer};
+use crate::reservations::Change;
 
 /// A command as it arrived.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +54,17 @@ pub enum Plan {
     },
     /// Do this, then call [`complete`](super::complete).
     Block(BlockCommand),
+    /// Change reservations, then call [`reserved`](super::ScsiChannel::reserved).
+    Reserve(ReservationCommand),
+}
+
+/// A change of the reservations of a logical unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReservationCommand {
+    /// The logical unit, in the channel that planned it.
+    pub unit: UnitIndex,
+    /// What is asked for.
+    pub change: Box<Change>,
 }
 
 /// A block operation on a logical unit.

@@ -10,6 +10,7 @@ use super::copy::CopyNotes;
 use super::lun::Lun;
 use super::port::TargetPort;
 use super::unit::{LogicalUnit, ResetKind, UnitId};
+use crate::reservations::Registrant;
 
 /// One initiator port logged in to one target port, with the logical units that it sees.
 ///
@@ -17,6 +18,7 @@ use super::unit::{LogicalUnit, ResetKind, UnitId};
 #[derive(Debug)]
 pub struct ScsiSession {
     port: TargetPort,
+    registrant: Option<Registrant>,
     nexuses: Mutex<Nexuses>,
     generation: AtomicU64,
     copies: CopyNotes,
@@ -27,14 +29,20 @@ pub(crate) type Nexuses = Vec<(u32, Arc<Nexus>)>;
 
 impl ScsiSession {
     /// Creates a session that sees these logical units by these numbers. Numbers from [`Lun::LIMIT`] on cannot be
-    /// addressed and are left out.
-    pub fn new(port: TargetPort, luns: &BTreeMap<u32, Arc<LogicalUnit>>) -> Arc<Self> {
+    /// addressed and are left out. `registrant` is whom its persistent reservations belong to; without one it has none.
+    pub fn new(
+        port: TargetPort,
+        registrant: Option<Registrant>,
+        luns: &BTreeMap<u32, Arc<LogicalUnit>>,
+    ) -> Arc<Self> {
+        let nexus = |unit: &Arc<LogicalUnit>| Nexus::new(unit.clone(), registrant.clone());
         let nexuses = luns
             .range(..Lun::LIMIT)
-            .map(|(number, unit)| (*number, Arc::new(Nexus::new(unit.clone()))))
+            .map(|(number, unit)| (*number, Arc::new(nexus(unit))))
             .collect();
         Arc::new(Self {
             port,
+            registrant,
             nexuses: Mutex::new(nexuses),
             generation: AtomicU64::new(0),
             copies: CopyNotes::default(),
@@ -44,6 +52,11 @@ impl ScsiSession {
     /// A connection of this session, for the thread that will own it.
     pub fn channel(self: &Arc<Self>) -> ScsiChannel {
         ScsiChannel::new(self.clone())
+    }
+
+    /// Whom its persistent reservations belong to.
+    pub fn registrant(&self) -> Option<&Registrant> {
+        self.registrant.as_ref()
     }
 
     /// The target port.
@@ -96,7 +109,7 @@ impl ScsiSession {
                     kept += 1;
                     nexus.clone()
                 }
-                None => Arc::new(Nexus::new(unit.clone())),
+                None => Arc::new(Nexus::new(unit.clone(), self.registrant.clone())),
             };
             told.extend(before.map(|_| nexus.clone()));
             next.push((*number, nexus));

@@ -59,7 +59,7 @@ pub(crate) fn luns(units: &[(u32, &Arc<LogicalUnit>)]) -> BTreeMap<u32, Arc<Logi
 /// A channel that sees one disk as LUN 0.
 pub(crate) fn channel_of(model: DiskModel) -> ScsiChannel {
     let unit = Arc::new(unit_of(model));
-    ScsiSession::new(port(), &luns(&[(0, &unit)])).channel()
+    ScsiSession::new(port(), None, &luns(&[(0, &unit)])).channel()
 }
 
 /// A command for LUN 0, with more than enough room for data.

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use super::model::{DiskModel, ModelError};
 use super::sense::{SenseCode, SenseFormat, codes};
 use super::statistics::{Statistics, StatisticsSource};
+use crate::reservations::{Reservations, Table};
 
 /// Names a logical unit to whoever created it; pagecast-core only hands it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,6 +23,7 @@ pub struct LogicalUnit {
     mode_changes: AtomicU32,
     capacity_changes: AtomicU32,
     statistics: OnceLock<Arc<dyn StatisticsSource>>,
+    reservations: Reservations,
     /// Counts all events that sessions have to hear of, so that one comparison finds that there is none.
     events: AtomicU64,
 }
@@ -34,6 +36,7 @@ impl LogicalUnit {
             id,
             capacity: AtomicU64::new(model.capacity),
             modes: AtomicU32::new(Modes::default_of(&model).0),
+            reservations: Reservations::new(Table::new(model.limits.max_registrants as usize)),
             model,
             resets: Default::default(),
             mode_changes: AtomicU32::new(0),
@@ -95,6 +98,11 @@ impl LogicalUnit {
             .unwrap_or_default()
     }
 
+    /// Who has registered, and who has reserved it.
+    pub fn reservations(&self) -> &Reservations {
+        &self.reservations
+    }
+
     /// How sense data are encoded.
     pub fn sense_format(&self) -> SenseFormat {
         if self.modes().has(Modes::DESCRIPTOR_SENSE) {
@@ -114,6 +122,7 @@ impl LogicalUnit {
     pub fn reset_as(&self, kind: ResetKind) {
         self.modes
             .store(Modes::default_of(&self.model).0, Ordering::Release);
+        self.reservations.reset();
         self.count(&self.resets[kind as usize]);
     }
 

@@ -1,7 +1,7 @@
 //! Opening the devices of a configuration.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pagecast_backends::{
@@ -16,6 +16,7 @@ use thiserror::Error;
 
 use super::Parts;
 use crate::config::{DeviceConfig, Store, ZeroCopy};
+use crate::device::reservations::{LoadError, ReservationFile};
 use crate::device::{Device, ServedSize};
 use crate::identity::{DeviceIdentity, MachineId};
 use crate::staging::CHUNK;
@@ -47,6 +48,14 @@ pub enum DeviceError {
         /// Why.
         source: OpenError,
     },
+    /// Its reservations cannot be loaded.
+    #[error("device {name}: {source}")]
+    Reservations {
+        /// Which device.
+        name: String,
+        /// Why.
+        source: LoadError,
+    },
     /// It does not make a disk.
     #[error("device {name}: {source}")]
     Model {
@@ -75,6 +84,8 @@ pub enum DeviceError {
 pub struct Surroundings<'a> {
     /// Tells it from the same one elsewhere.
     pub machine: &'a MachineId,
+    /// The state directory.
+    pub state: &'a Path,
     /// Who registers its windows.
     pub windows: &'a Arc<WindowService>,
     /// I/O threads.
@@ -94,6 +105,7 @@ pub fn open(
 ) -> Result<Device, DeviceError> {
     let Surroundings {
         machine,
+        state,
         windows,
         shards,
         max_transfer,
@@ -112,6 +124,16 @@ pub fn open(
             name: name.clone(),
             source,
         })?;
+    let reservations = ReservationFile::new(state, &name);
+    let table = reservations
+        .load(unit.model().limits.max_registrants as usize)
+        .map_err(|source| DeviceError::Reservations {
+            name: name.clone(),
+            source,
+        })?;
+    if let Some(table) = table {
+        unit.reservations().restore(table);
+    }
     let page_cache = match config.zero_copy {
         ZeroCopy::Off => None,
         ZeroCopy::Auto | ZeroCopy::Pinned | ZeroCopy::Odp => backend.page_cache(),
@@ -126,6 +148,7 @@ pub fn open(
         index,
         name,
         Arc::new(unit),
+        reservations,
         backend,
         config.store.path().cloned().unwrap_or_else(PathBuf::new),
         config.clone(),

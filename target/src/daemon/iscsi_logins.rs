@@ -6,12 +6,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use pagecast_core::reservations::InitiatorPort;
 use pagecast_core::scsi::PortName;
 use pagecast_rdma::fabric::ConnectRequest;
 
 use super::directory::PortalDirectory;
 use super::listeners::{self, Portal};
-use super::logins::{AdmitError, Answer, Newcomer, SPARE_RECEIVES};
+use super::logins::{AdmitError, Answer, Arrival, Identity, Newcomer, SPARE_RECEIVES};
 use super::{Control, IscsiNexus, Nexus, Origin, SEND_SIZE};
 use crate::iscsi::connection::Timers;
 use crate::iscsi::directory::PORTAL_GROUP;
@@ -183,12 +184,20 @@ impl Control {
         for &other in &after {
             self.end(other, CloseReason::Replaced);
         }
-        let name = PortName::Iscsi {
-            target: target.identity.iqn.clone(),
-            portal_group: PORTAL_GROUP,
+        let arrival = Arrival {
+            transport,
+            initiator: summary.initiator.clone(),
+            peer,
+            port: PortName::Iscsi {
+                target: target.identity.iqn.clone(),
+                portal_group: PORTAL_GROUP,
+            },
+            identity: Identity::Scsi(InitiatorPort::Iscsi {
+                name: summary.initiator.clone(),
+                isid: summary.isid,
+            }),
         };
-        let initiator = summary.initiator.clone();
-        let session = self.new_session(target, group, name, transport, initiator, peer);
+        let session = self.new_session(target, group, arrival);
         self.log_in(key, nexus, &session);
         let tsih = u16::try_from(session.id.0 % 0xffff).unwrap_or_default() + 1;
         Ok((after, Admission { session, tsih }))

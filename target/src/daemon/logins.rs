@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
+use pagecast_core::reservations::{InitiatorPort, Registrant};
 use pagecast_core::scsi::{PortName, ScsiSession, TargetPort};
 use pagecast_rdma::fabric::{
     Adapter, ConnectParams, ConnectRequest, ConnectionId, FabricError, QueuePairConfig,
@@ -83,6 +84,41 @@ pub(super) struct Newcomer {
     pub(super) commands: u32,
     /// Receives that are always posted.
     pub(super) receives: u32,
+}
+
+/// An initiator that may come in.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) transport: Transport,
+    /// By the name that people know it by.
+    pub(super) initiator: String,
+    pub(super) peer: String,
+    /// The target's port.
+    pub(super) port: PortName,
+    /// Whom its reservations belong to.
+    pub(super) identity: Identity,
+}
+
+/// What tells an initiator from others, for reservations.
+#[derive(Debug)]
+pub(super) enum Identity {
+    /// A SCSI initiator port.
+    Scsi(InitiatorPort),
+    /// An NVMe host identifier.
+    Nvme([u8; 16]),
+}
+
+impl Identity {
+    fn registrant(self, target: &Target, transport: Transport) -> Registrant {
+        match self {
+            Self::Scsi(initiator) => Registrant::Scsi {
+                initiator,
+                target: target.name.as_str().into(),
+                port: relative_port(transport),
+            },
+            Self::Nvme(host) => Registrant::Nvme { host },
+        }
+    }
 }
 
 /// What went wrong after the protocol had agreed to a login.
@@ -182,7 +218,7 @@ impl Control {
                 portal_group: PORTAL_GROUP,
             },
         };
-        let scsi = ScsiSession::new(port, &std::collections::BTreeMap::new());
+        let scsi = ScsiSession::new(port, None, &std::collections::BTreeMap::new());
         self.session(scsi, transport, initiator, peer, "", "")
     }
 
@@ -326,17 +362,22 @@ impl Control {
         &mut self,
         target: &Target,
         group: &Group,
-        name: PortName,
-        transport: Transport,
-        initiator: String,
-        peer: String,
+        arrival: Arrival,
     ) -> Arc<Session> {
+        let Arrival {
+            transport,
+            initiator,
+            peer,
+            port,
+            identity,
+        } = arrival;
         let port = TargetPort {
             relative_identifier: relative_port(transport),
             group: 1,
-            name,
+            name: port,
         };
-        let scsi = ScsiSession::new(port, &group.luns);
+        let registrant = identity.registrant(target, transport);
+        let scsi = ScsiSession::new(port, Some(registrant), &group.luns);
         self.session(scsi, transport, initiator, peer, &target.name, &group.name)
     }
 

@@ -20,7 +20,7 @@ use pagecast_rdma::fabric::{ConnectRequest, PeerAddress};
 
 use super::adapters::staging_share;
 use super::listeners::Portal;
-use super::logins::{AdmitError, Answer, Newcomer, SPARE_RECEIVES};
+use super::logins::{AdmitError, Answer, Arrival, Identity, Newcomer, SPARE_RECEIVES};
 use super::nvme_discovery::DiscoveryLog;
 use super::targets::relative_port;
 use super::{Control, Entry, Nexus, Origin, devices};
@@ -285,13 +285,18 @@ impl Control {
         }
         let id = (self.controllers.free_id()).ok_or(Completion::from(Status::CONNECT_BUSY))?;
         let after = self.leaving(&target.name, &host.nqn);
-        // Nobody sees it: namespaces have no port.
-        let name = PortName::Iscsi {
-            target: target.identity.nqn.clone(),
-            portal_group: PORTAL_GROUP,
+        let arrival = Arrival {
+            transport: Transport::NvmeRdma,
+            initiator: host.nqn.clone(),
+            peer,
+            // Nobody sees it: namespaces have no port.
+            port: PortName::Iscsi {
+                target: target.identity.nqn.clone(),
+                portal_group: PORTAL_GROUP,
+            },
+            identity: Identity::Nvme(host.id),
         };
-        let initiator = host.nqn.clone();
-        let session = self.new_session(target, group, name, Transport::NvmeRdma, initiator, peer);
+        let session = self.new_session(target, group, arrival);
         let serial = target.identity.nvme_serial.clone();
         let controller = Controller::new(self.setup(id, connect, Kind::Io, serial));
         let association = Association {
@@ -616,7 +621,7 @@ mod tests {
             group: String::new(),
             transport: Transport::NvmeRdma,
             peer: String::new(),
-            scsi: ScsiSession::new(port, &BTreeMap::new()),
+            scsi: ScsiSession::new(port, None, &BTreeMap::new()),
             devices: Arc::new([]),
             connections: 0.into(),
             in_flight: 0.into(),

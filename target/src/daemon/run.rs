@@ -42,6 +42,7 @@ impl Daemon {
         self.control
             .authenticate_by_threads()
             .map_err(thread_error)?;
+        self.control.reserve_by_thread().map_err(thread_error)?;
         let mut threads = Vec::new();
         for (number, shard) in self.shards.into_iter().enumerate() {
             let control = self.control_address.clone();

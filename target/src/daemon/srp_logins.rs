@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use pagecast_core::reservations::InitiatorPort;
 use pagecast_core::scsi::PortName;
 use pagecast_rdma::fabric::{ConnectRequest, PeerAddress};
 
 use super::listeners::Portal;
-use super::logins::{AdmitError, Answer, Newcomer};
+use super::logins::{AdmitError, Answer, Arrival, Identity, Newcomer};
 use super::targets::Target;
 use super::{Control, Nexus, Origin};
 use crate::config::Transport;
@@ -115,12 +116,14 @@ impl Control {
                 "\"max_sessions\" initiators are logged in already",
             ));
         }
-        let name = PortName::Srp(login.target_port.0);
-        let initiator = names.first().cloned().unwrap_or_default();
-        let peer = request.peer.to_string();
-        let session = existing.unwrap_or_else(|| {
-            self.new_session(target, group, name, Transport::Srp, initiator, peer)
-        });
+        let arrival = Arrival {
+            transport: Transport::Srp,
+            initiator: names.first().cloned().unwrap_or_default(),
+            peer: request.peer.to_string(),
+            port: PortName::Srp(login.target_port.0),
+            identity: Identity::Scsi(InitiatorPort::Srp(login.initiator_port.0)),
+        };
+        let session = existing.unwrap_or_else(|| self.new_session(target, group, arrival));
         let credits = Credits::new(self.shared.settings.queue_depth, 0);
         let (initial, receives) = (credits.initial(), credits.receives());
         let newcomer = Newcomer {

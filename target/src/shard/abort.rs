@@ -6,7 +6,6 @@ use pagecast_core::scsi::UnitId;
 
 use super::Shard;
 use super::manage::{AbortRequest, AbortScope, AbortTicket, ManagementFunction, ManagementRequest};
-use super::messages::ShardMessage;
 use super::nvme::is_abortable;
 use super::protocol::Protocol;
 use super::task::{Ending, Link, ManagementStatus, Phase, TaskId, Work};
@@ -76,13 +75,7 @@ impl Shard {
                 scope: AbortScope::Unit { unit, session },
                 ticket: ticket.clone(),
             };
-            for (number, peer) in self.peers.iter().enumerate() {
-                if number != usize::from(self.id) {
-                    peer.send(ShardMessage::Abort(request.clone()));
-                }
-            }
-            // Here at once: what comes behind the function on its own connection is none of its business (RFC 7143 section 4.2.3.3).
-            self.abort_matching(&request);
+            self.abort_on_all_shards(&request);
         }
     }
 
@@ -90,11 +83,21 @@ impl Shard {
     pub(super) fn abort_matching(&mut self, request: &AbortRequest) {
         let mut victims = Vec::new();
         for connection in self.connections.iter().flatten() {
-            match request.scope {
+            match &request.scope {
                 AbortScope::Unit { unit, session } => {
                     if session.is_none_or(|id| id == connection.session.id) {
                         let ids = connection.tasks.iter().copied();
-                        victims.extend(ids.filter(|&id| self.tasks.get(id).unit == Some(unit)));
+                        victims.extend(ids.filter(|&id| self.tasks.get(id).unit == Some(*unit)));
+                    }
+                }
+                AbortScope::Registrants { unit, registrants } => {
+                    let registrant = connection.session.scsi.registrant();
+                    if registrant.is_some_and(|registrant| registrants.contains(registrant)) {
+                        let ids = connection.tasks.iter().copied();
+                        victims.extend(ids.filter(|&id| {
+                            let task = self.tasks.get(id);
+                            task.unit == Some(*unit) && !matches!(task.work, Work::Reserve(_))
+                        }));
                     }
                 }
                 AbortScope::Command {
@@ -102,12 +105,12 @@ impl Shard {
                     queue,
                     cid,
                 } => {
-                    if session == connection.session.id
-                        && matches!(&connection.protocol, Protocol::Nvme(channel) if channel.id() == queue)
+                    if *session == connection.session.id
+                        && matches!(&connection.protocol, Protocol::Nvme(channel) if channel.id() == *queue)
                     {
                         let mut ids = connection.tasks.iter().copied();
                         let tasks = &mut self.tasks;
-                        victims.extend(ids.find(|&id| is_abortable(tasks.get(id), cid)));
+                        victims.extend(ids.find(|&id| is_abortable(tasks.get(id), *cid)));
                     }
                 }
             }
@@ -131,9 +134,12 @@ impl Shard {
             return;
         }
         let slot = usize::from(task.connection);
+        let reserves = matches!(task.work, Work::Reserve(_));
         if self.is_closing(slot) {
             self.retire(id);
             self.finish_close(slot);
+        } else if reserves {
+            self.end_reservation(id, Ok(()));
         } else {
             self.end_management(id, self.abort_ending(slot, found));
         }
@@ -174,6 +180,7 @@ impl Shard {
             | Phase::Partial
             | Phase::Response
             | Phase::Fused
+            | Phase::Reservation
             | Phase::Aborts => false,
         };
         if task.phase == Phase::Fetching {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use pagecast_core::reservations::Registrant;
 use pagecast_core::scsi::UnitId;
 
 use super::messages::{Mailer, ShardMessage};
@@ -38,7 +39,7 @@ pub enum ManagementFunction {
 }
 
 /// Which tasks to abort.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum AbortScope {
     /// Those for a logical unit.
     Unit {
@@ -46,6 +47,13 @@ pub enum AbortScope {
         unit: UnitId,
         /// Those of this session alone, if one is named.
         session: Option<SessionId>,
+    },
+    /// Those for a logical unit that belong to certain registrants of reservations, but for the one that asks.
+    Registrants {
+        /// The unit.
+        unit: UnitId,
+        /// Whose.
+        registrants: Arc<[Registrant]>,
     },
     /// One command of an NVMe controller.
     Command {

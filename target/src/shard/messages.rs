@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use pagecast_core::nvme::{Completion, Controller};
+use pagecast_core::reservations::{Change, Refusal, Registrant};
 use pagecast_rdma::windows::RevokedRange;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::connection::{Connection, MessageBuffers};
-use super::manage::AbortRequest;
+use super::manage::{AbortRequest, AbortTicket};
 use super::port::Port;
 use super::task::TaskId;
+use crate::device::Device;
 use crate::device::range_locks::Ticket;
 use crate::iscsi::login::{LoginStatus, LoginSummary};
 use crate::nvme::auth::{Credentials, Exchange};
@@ -40,14 +42,25 @@ pub enum ShardMessage {
     Revoked(TaskId, Option<RevokedRange>),
     /// A task has the range that it waits for.
     Locked(TaskId, Ticket),
+    /// What became of a task's change of reservations.
+    Reserved(TaskId, Result<Reserved, Refusal>),
     /// Abort what matches; the ticket goes when all of it is gone.
     Abort(AbortRequest),
+    /// What this function aborts has not gone by itself: whoever holds it up loses its connection.
+    Break(Arc<AbortTicket>),
     /// All that a task management function waited for is gone; and whether there was anything.
     AbortDone(TaskId, bool),
     /// Finish what is in flight, take no new commands, close every connection.
     Drain,
     /// Leave the loop.
     Stop,
+}
+
+/// A change of reservations that was made.
+#[derive(Debug)]
+pub struct Reserved {
+    /// Whose commands on the device end.
+    pub aborted: Vec<Registrant>,
 }
 
 /// A login that was granted.
@@ -134,6 +147,8 @@ pub enum ControlMessage {
         /// The connection.
         key: ConnectionKey,
     },
+    /// Change the reservations of a device, durably. Ends in [`ShardMessage::Reserved`].
+    Reserve(Box<ReservationWork>),
     /// Message buffers that were registered in the background.
     Buffers {
         /// On which adapter.
@@ -153,6 +168,19 @@ pub enum ControlMessage {
     },
     /// A client of the control socket, or a signal, wants the process to end.
     Shutdown,
+}
+
+/// A change of reservations that a task waits for.
+#[derive(Debug)]
+pub struct ReservationWork {
+    /// The task's shard.
+    pub shard: u16,
+    /// The task.
+    pub task: TaskId,
+    /// The device.
+    pub device: Arc<Device>,
+    /// What is asked for.
+    pub change: Box<Change>,
 }
 
 /// A connection's place in a shard. The generation tells apart connections that used the same slot one after the other.

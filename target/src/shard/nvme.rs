@@ -15,12 +15,13 @@ use pagecast_core::block::{BlockFault, Transfer};
 use pagecast_core::nvme::{
     Command, Completion, Fuse, Moves, Pending, Plan, Queue, Status, complete, moves,
 };
+use pagecast_core::reservations::Refusal;
 use pagecast_core::scsi::ScsiChannel;
 use pagecast_rdma::fabric::Operation;
 
 use super::Shard;
 use super::manage::{AbortRequest, AbortScope, AbortTicket};
-use super::messages::{CloseReason, ControlMessage, ShardMessage};
+use super::messages::{CloseReason, ControlMessage};
 use super::protocol::Protocol;
 use super::task::{Ending, Phase, Task, TaskId, Work};
 use crate::nvme::auth::{Credentials, Exchange};
@@ -136,6 +137,14 @@ impl Channel {
     /// Its number.
     pub fn id(&self) -> u16 {
         self.number
+    }
+
+    /// Ends a change of reservations that its queue planned; none if it is not connected any more.
+    pub(super) fn reserved(&self, result: Result<(), Refusal>) -> Option<Completion> {
+        match &self.state {
+            State::Connected { queue, .. } => Some(queue.reserved(result)),
+            State::New | State::Connecting(..) => None,
+        }
     }
 
     /// Commands that wait for an event.
@@ -458,6 +467,7 @@ impl Shard {
             Plan::Fetch { length, pending } => {
                 self.fetch_host_data(id, length, HostData::Core(Box::new(pending)));
             }
+            Plan::Reserve(command) => self.start_reservation(id, command),
             Plan::Event => self.park_event(id),
             Plan::Abort { queue, cid } => self.abort_command(id, queue, cid),
             Plan::Reset => {
@@ -561,12 +571,7 @@ impl Shard {
             },
             ticket: AbortTicket::new(id, self.address.clone()),
         };
-        for (number, peer) in self.peers.iter().enumerate() {
-            if number != usize::from(self.id) {
-                peer.send(ShardMessage::Abort(request.clone()));
-            }
-        }
-        self.abort_matching(&request);
+        self.abort_on_all_shards(&request);
     }
 
     /// Ends an aborted command, now that nothing of it is in flight.

@@ -62,6 +62,7 @@ pub(super) fn decide(
 fn unit_of(plan: &Plan, command: &Command<'_>, scsi: &mut ScsiChannel) -> Option<UnitId> {
     let unit = match plan {
         Plan::Block(block) => Some(block.unit),
+        Plan::Reserve(command) => Some(command.unit),
         Plan::Respond(_) | Plan::Parameters { .. } => scsi.unit_at(command.lun),
     };
     unit.map(|unit| scsi.unit(unit).id())

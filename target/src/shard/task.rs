@@ -276,6 +276,8 @@ pub enum Work {
     },
     /// Wait for aborted tasks to go.
     Management,
+    /// Change reservations, and wait for the tasks to go that it aborts.
+    Reserve(UnitIndex),
 }
 
 impl Work {
@@ -331,6 +333,8 @@ pub enum Phase {
     Fused,
     /// The control thread to decide.
     Decision,
+    /// A change of reservations to be durable.
+    Reservation,
 }
 
 /// What staged memory is for.

@@ -27,7 +27,7 @@ impl Shard {
         }
         match &mut task.work {
             Work::None => self.transmit(id),
-            Work::Management => {}
+            Work::Management | Work::Reserve(_) => {}
             Work::Read { .. } => self.start_read(id),
             Work::Write { .. } | Work::WriteVerify { .. } => self.start_write(id),
             Work::Parameters { length, .. } => {
@@ -312,6 +312,7 @@ impl Shard {
                 self.start(id);
             }
             Plan::Block(command) => self.start_block(id, command),
+            Plan::Reserve(command) => self.start_reservation(id, command),
         }
     }
 

@@ -90,6 +90,7 @@ impl World {
             let built = Daemon::build_with(
                 &config,
                 &machine,
+                &directory.join("state"),
                 Arc::new(NoFabric),
                 Instant::now(),
                 &mut stores,

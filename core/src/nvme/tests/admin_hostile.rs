@@ -54,7 +54,11 @@ proptest! {
             match plan {
                 Plan::Reply(reply) => prop_assert!(reply.len() <= data_length as usize),
                 Plan::Fetch { .. } | Plan::Block(_) => prop_assert!(false, "{plan:?}"),
-                Plan::Respond(_) | Plan::Event | Plan::Abort { .. } | Plan::Reset => {}
+                Plan::Respond(_)
+                | Plan::Event
+                | Plan::Abort { .. }
+                | Plan::Reset
+                | Plan::Reserve(_) => {}
             }
         }
     }

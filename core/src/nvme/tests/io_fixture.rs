@@ -57,7 +57,7 @@ impl Io {
         })
         .collect();
         let map: Vec<_> = disks.iter().map(|(number, unit)| (*number, unit)).collect();
-        let session = ScsiSession::new(port(), &luns(&map));
+        let session = ScsiSession::new(port(), None, &luns(&map));
         let controller = controller(Kind::Io);
         controller.ready.store(true, Ordering::Release);
         Self {

@@ -40,7 +40,7 @@ fn disks_of(change: impl Fn(&mut DiskModel)) -> Disks {
     let units = [unit(0), unit(1), unit(2)];
     let map = luns(&[(0, &units[0]), (1, &units[1]), (7, &units[2])]);
     Disks {
-        channel: ScsiSession::new(port(), &map).channel(),
+        channel: ScsiSession::new(port(), None, &map).channel(),
         units,
     }
 }
@@ -328,7 +328,7 @@ fn units_are_found_by_the_names_they_have() {
 fn units_of_other_sessions_are_not_reachable() {
     let disks = disks();
     let map = luns(&[(0, &disks.units[0])]);
-    let session = ScsiSession::new(port(), &map);
+    let session = ScsiSession::new(port(), None, &map);
     let mut channel = session.channel();
     let list = list_of(1, 0, &targets(), &[segment(0, [0, 1], 8, [0, 0])]);
     let sense = refused_copy(&mut channel, &list);
@@ -520,7 +520,7 @@ fn outcomes_are_between_a_nexus_and_a_copy_manager() {
     let response = respond(disks.channel.plan(&other));
     assert_eq!(sense_of(&response), Sense::cdb_byte(2));
     let map = luns(&[(0, &disks.units[0])]);
-    let mut other = ScsiSession::new(port(), &map).channel();
+    let mut other = ScsiSession::new(port(), None, &map).channel();
     assert_eq!(status(&mut other, 3), None);
     // Another channel of the session.
     let mut same = disks.channel.session().channel();

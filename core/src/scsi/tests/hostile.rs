@@ -71,6 +71,7 @@ fn check_plan(plan: &Plan) {
         }
         Plan::Parameters { length, .. } => assert!((1..=0xffff).contains(length)),
         Plan::Block(block) => check_block(block),
+        Plan::Reserve(_) => {}
     }
 }
 
@@ -270,7 +271,7 @@ proptest! {
     #[test]
     fn the_capacity_may_change_at_any_time(lba in any::<u64>(), blocks in any::<u32>()) {
         let unit = Arc::new(unit());
-        let mut channel = ScsiSession::new(port(), &luns(&[(0, &unit)])).channel();
+        let mut channel = ScsiSession::new(port(), None, &luns(&[(0, &unit)])).channel();
         let lba = lba % (2 * CAPACITY);
         unit.set_capacity(CAPACITY / 2);
         refused(&mut channel, &[0; 6]);

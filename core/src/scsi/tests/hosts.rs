@@ -235,8 +235,8 @@ mod windows {
     fn a_host_that_shuts_down_stops_its_disks_for_itself() {
         let unit = std::sync::Arc::new(unit());
         let map = luns(&[(0, &unit)]);
-        let mut leaving = ScsiSession::new(port(), &map).channel();
-        let mut staying = ScsiSession::new(port(), &map).channel();
+        let mut leaving = ScsiSession::new(port(), None, &map).channel();
+        let mut staying = ScsiSession::new(port(), None, &map).channel();
         block(leaving.plan(&command(&[0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0])));
         block(leaving.plan(&command(&[0x1b, 0, 0, 0, 0, 0])));
         // The other node of a cluster goes on with the disk.

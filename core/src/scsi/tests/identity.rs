@@ -103,7 +103,7 @@ fn device_identification_for_iscsi() {
         portal_group: 1,
     };
     let unit = std::sync::Arc::new(unit());
-    let session = ScsiSession::new(TargetPort { name, ..port() }, &luns(&[(0, &unit)]));
+    let session = ScsiSession::new(TargetPort { name, ..port() }, None, &luns(&[(0, &unit)]));
     let page = inquiry(&mut session.channel(), 0x83);
     let port = b"\x53\x98\x00\x24iqn.2026-11.io.pagecast:abc,t,0x0001\0";
     assert_eq!(port.len(), 4 + 37);

@@ -51,7 +51,7 @@ const BUSY: Statistics = Statistics {
 fn busy_channel(model: DiskModel) -> ScsiChannel {
     let unit = Arc::new(unit_of(model));
     unit.set_statistics(Arc::new(Numbers(BUSY)));
-    ScsiSession::new(port(), &luns(&[(0, &unit)])).channel()
+    ScsiSession::new(port(), None, &luns(&[(0, &unit)])).channel()
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn provisioning() {
         available_bytes: None,
         ..BUSY
     })));
-    let mut channel = ScsiSession::new(port(), &luns(&[(0, &unit)])).channel();
+    let mut channel = ScsiSession::new(port(), None, &luns(&[(0, &unit)])).channel();
     assert_eq!(parameters(&log(&mut channel, 0x0c, 0, 1)), page[1..]);
     // Nobody knows: nothing is said.
     let unknown = log(&mut channel_of(thin_model()), 0x0c, 0, 0);

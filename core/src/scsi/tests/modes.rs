@@ -245,8 +245,8 @@ fn descriptor_sense_and_software_write_protection() {
 #[test]
 fn the_others_are_told() {
     let unit = Arc::new(unit());
-    let mut first = ScsiSession::new(port(), &luns(&[(0, &unit)])).channel();
-    let mut second = ScsiSession::new(port(), &luns(&[(0, &unit)])).channel();
+    let mut first = ScsiSession::new(port(), None, &luns(&[(0, &unit)])).channel();
+    let mut second = ScsiSession::new(port(), None, &luns(&[(0, &unit)])).channel();
     respond(select6(&mut first, &control(0x04, 0)));
     // The same again is no change.
     respond(select6(&mut first, &control(0x04, 0)));

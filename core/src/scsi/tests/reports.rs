@@ -155,13 +155,13 @@ fn a_stopped_disk_is_not_ready_until_it_is_started() {
 fn a_disk_is_stopped_for_one_host_alone() {
     let unit = std::sync::Arc::new(unit());
     let map = luns(&[(0, &unit)]);
-    let mut first = ScsiSession::new(port(), &map).channel();
-    let mut second = ScsiSession::new(port(), &map).channel();
+    let mut first = ScsiSession::new(port(), None, &map).channel();
+    let mut second = ScsiSession::new(port(), None, &map).channel();
     block(first.plan(&command(&STOP)));
     assert_eq!(refused(&mut first, &READY).code, codes::UNIT_STOPPED);
     assert_eq!(data(&mut second, &READY), []);
     // It comes back as a new nexus.
-    let mut again = ScsiSession::new(port(), &map).channel();
+    let mut again = ScsiSession::new(port(), None, &map).channel();
     assert_eq!(data(&mut again, &READY), []);
 }
 

@@ -34,7 +34,7 @@ fn the_inventory() {
         (70000, &unit),
         (1 << 24, &unit),
     ]);
-    let mut channel = ScsiSession::new(port(), &map).channel();
+    let mut channel = ScsiSession::new(port(), None, &map).channel();
     let units = [
         0, 0, 0, 0, 0, 0, 0, 0, //
         0, 3, 0, 0, 0, 0, 0, 0, //
@@ -67,7 +67,7 @@ fn the_inventory() {
 fn units_are_found_however_they_are_addressed() {
     let units = [unit_of(model()), unit_of(thin_model())].map(Arc::new);
     let map = luns(&[(2, &units[0]), (300, &units[1])]);
-    let mut channel = ScsiSession::new(port(), &map).channel();
+    let mut channel = ScsiSession::new(port(), None, &map).channel();
     let cases = [
         ([0, 2, 0, 0, 0, 0, 0, 0], Some(0)),
         ([0x40, 2, 0, 0, 0, 0, 0, 0], Some(0)),
@@ -93,7 +93,7 @@ fn units_are_found_however_they_are_addressed() {
 #[test]
 fn incorrect_units() {
     let unit = Arc::new(unit());
-    let mut channel = ScsiSession::new(port(), &luns(&[(1, &unit)])).channel();
+    let mut channel = ScsiSession::new(port(), None, &luns(&[(1, &unit)])).channel();
     let addresses = [[0; 8], [0, 9, 0, 0, 0, 0, 0, 0], [0xff; 8]];
     for lun in addresses {
         let inquiry = respond(channel.plan(&at(lun, &[0x12, 0, 0, 0, 96, 0])));
@@ -126,7 +126,7 @@ fn incorrect_units() {
 #[test]
 fn the_well_known_unit() {
     let unit = Arc::new(unit());
-    let mut channel = ScsiSession::new(port(), &luns(&[(0, &unit)])).channel();
+    let mut channel = ScsiSession::new(port(), None, &luns(&[(0, &unit)])).channel();
     let lun = [0xc1, 1, 0, 0, 0, 0, 0, 0];
     let inquiry = respond(channel.plan(&at(lun, &[0x12, 0, 0, 0, 96, 0])));
     assert_eq!(inquiry.data[0], 0x1e);
@@ -141,7 +141,7 @@ fn the_well_known_unit() {
 fn attentions_are_per_session_and_unit() {
     let units = [unit(), unit()].map(Arc::new);
     let map = luns(&[(0, &units[0]), (1, &units[1])]);
-    let session = ScsiSession::new(port(), &map);
+    let session = ScsiSession::new(port(), None, &map);
     let mut channels = [session.channel(), session.channel()];
     assert_eq!(data(&mut channels[0], &READY), []);
     session.power_on();
@@ -177,9 +177,10 @@ fn a_target_reset_resets_what_its_session_sees() {
     let units = units.map(Arc::new);
     let session = ScsiSession::new(
         port(),
+        None,
         &luns(&[(0, &units[0]), (1, &units[1]), (2, &units[0])]),
     );
-    let other = ScsiSession::new(port(), &luns(&[(0, &units[1]), (1, &units[2])]));
+    let other = ScsiSession::new(port(), None, &luns(&[(0, &units[1]), (1, &units[2])]));
     let mut channels = [session.channel(), other.channel()];
     for (kind, code) in [
         (ResetKind::TargetWarm, codes::TARGET_RESET_OCCURRED),
@@ -202,7 +203,7 @@ fn a_target_reset_resets_what_its_session_sees() {
 #[test]
 fn an_attention_goes_before_other_errors() {
     let unit = Arc::new(unit());
-    let mut channel = ScsiSession::new(port(), &luns(&[(0, &unit)])).channel();
+    let mut channel = ScsiSession::new(port(), None, &luns(&[(0, &unit)])).channel();
     unit.reset();
     let read = [0x28, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 1, 0];
     assert_eq!(
@@ -215,7 +216,7 @@ fn an_attention_goes_before_other_errors() {
 #[test]
 fn the_lun_map_changes_under_open_channels() {
     let units = [unit_of(model()), unit_of(thin_model())].map(Arc::new);
-    let session = ScsiSession::new(port(), &luns(&[(0, &units[0]), (1, &units[1])]));
+    let session = ScsiSession::new(port(), None, &luns(&[(0, &units[0]), (1, &units[1])]));
     let mut channel = session.channel();
     let index = channel.unit_at([0; 8]).expect("mapped");
 
@@ -250,7 +251,7 @@ fn the_lun_map_changes_under_open_channels() {
 #[test]
 fn reading_the_inventory_answers_the_attention() {
     let units = [unit(), unit()].map(Arc::new);
-    let session = ScsiSession::new(port(), &luns(&[(0, &units[0])]));
+    let session = ScsiSession::new(port(), None, &luns(&[(0, &units[0])]));
     let mut channel = session.channel();
     session.set_luns(&luns(&[(0, &units[0]), (1, &units[1])]));
     assert_eq!(report_luns(&mut channel, 0).len(), 24);

@@ -1,0 +1,147 @@
+//! The table of a device, and the rules by which it changes (SPC-4 section 5.12).
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use super::access::{self, Access, Verdict};
+use super::kind::ReservationType;
+use super::registrant::Registrant;
+use super::request::{Change, Notice, Refusal};
+
+/// Registrations and the reservation of a device. Replaced whole by every change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    registrations: BTreeMap<Registrant, u64>,
+    holder: Option<Holder>,
+    generation: u32,
+    persistent: bool,
+    /// Registrations that there may be.
+    limit: usize,
+}
+
+/// A reservation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its type.
+    pub kind: ReservationType,
+    /// Who holds it; none if all registrants do.
+    pub registrant: Option<Registrant>,
+}
+
+/// A change that was made to a copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The table that is to be.
+    pub table: Table,
+    /// Who has to be told what.
+    pub notices: Vec<(Registrant, Notice)>,
+    /// Whose commands are to be aborted.
+    pub aborted: Vec<Registrant>,
+}
+
+/// A table that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RestoreError {
+    /// Key zero stands for none.
+    #[error("a registrant has the key zero")]
+    ZeroKey,
+    /// Only registrants hold.
+    #[error("the holder of the reservation is not registered")]
+    Holder,
+    /// More than there may be.
+    #[error("{0} registrants, and there may be {1}")]
+    TooMany(usize, usize),
+}
+
+impl Table {
+    /// An empty table with room for so many registrations.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            registrations: BTreeMap::new(),
+            holder: None,
+            generation: 0,
+            persistent: false,
+            limit,
+        }
+    }
+
+    /// A table as it was saved, after a loss of power: the generation starts at zero again (SPC-4, PRGENERATION).
+    pub fn restore(
+        limit: usize,
+        registrations: BTreeMap<Registrant, u64>,
+        holder: Option<Holder>,
+    ) -> Result<Self, RestoreError> {
+        if registrations.len() > limit {
+            return Err(RestoreError::TooMany(registrations.len(), limit));
+        }
+        if registrations.values().any(|key| *key == 0) {
+            return Err(RestoreError::ZeroKey);
+        }
+        let held_by_nobody = |holder: &Holder| match &holder.registrant {
+            Some(registrant) => {
+                holder.kind.is_held_by_all() || !registrations.contains_key(registrant)
+            }
+            None => !holder.kind.is_held_by_all() || registrations.is_empty(),
+        };
+        if holder.as_ref().is_some_and(held_by_nobody) {
+            return Err(RestoreError::Holder);
+        }
+        Ok(Self {
+            registrations,
+            holder,
+            generation: 0,
+            persistent: true,
+            limit,
+        })
+    }
+
+    /// Who is registered, with which key.
+    pub fn registrations(&self) -> &BTreeMap<Registrant, u64> {
+        &self.registrations
+    }
+
+    /// The reservation, if there is one.
+    pub fn holder(&self) -> Option<&Holder> {
+        self.holder.as_ref()
+    }
+
+    /// How often it has changed: PRGENERATION of SCSI, GEN of NVMe.
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// Whether it outlives a loss of power: APTPL of SCSI, PTPL of NVMe.
+    pub fn persistent(&self) -> bool {
+        self.persistent
+    }
+
+    /// Whether somebody holds the reservation.
+    pub fn is_holder(&self, registrant: &Registrant) -> bool {
+        self.holder
+            .as_ref()
+            .is_some_and(|holder| match &holder.registrant {
+                Some(one) => one == registrant,
+                None => self.registrations.contains_key(registrant),
+            })
+    }
+
+    /// What the commands of a nexus may do.
+    pub fn verdict(&self, registrant: Option<&Registrant>) -> Verdict {
+        let Some(holder) = &self.holder else {
+            return Access::EVERYTHING;
+        };
+        if registrant.is_some_and(|registrant| self.is_holder(registrant)) {
+            return Access::EVERYTHING;
+        }
+        let registered =
+            registrant.is_some_and(|registrant| self.registrations.contains_key(registrant));
+        access::under(holder.kind, registered)
+    }
+
+    /// What would become of it by a change.
+    pub fn apply(&self, change: &Change) -> Result<Applied, Refusal> {
+        let _ = change;
+        Err(Refusal::Conflict)
+    }
+}

@@ -1,0 +1,101 @@
+//! Changes of reservations: they are made durable elsewhere, and whoever is preempted loses its commands before the status.
+
+use std::sync::Arc;
+
+use pagecast_core::nvme::Status;
+use pagecast_core::reservations::Refusal;
+use pagecast_core::scsi::ReservationCommand;
+
+use super::Shard;
+use super::manage::{AbortRequest, AbortScope, AbortTicket};
+use super::messages::{ControlMessage, ReservationWork, Reserved, ShardMessage};
+use super::protocol::Protocol;
+use super::task::{Ending, Phase, TaskId, Work};
+
+impl Shard {
+    /// Has a change of reservations made.
+    #[cold]
+    pub(super) fn start_reservation(&mut self, id: TaskId, command: ReservationCommand) {
+        let task = self.tasks.get(id);
+        let slot = usize::from(task.connection);
+        let Some(Some(connection)) = self.connections.get(slot) else {
+            return;
+        };
+        let unit = connection.scsi.unit(command.unit);
+        let Some(device) = connection.session.device(unit.id().0 as usize) else {
+            task.ending = Ending::Unknown;
+            return self.transmit(id);
+        };
+        task.unit = Some(unit.id());
+        task.work = Work::Reserve(command.unit);
+        task.phase = Phase::Reservation;
+        self.control
+            .send(ControlMessage::Reserve(Box::new(ReservationWork {
+                shard: self.id,
+                task: id,
+                device: Arc::clone(device),
+                change: command.change,
+            })));
+    }
+
+    /// A change of reservations was made, or not.
+    pub(super) fn reserved(&mut self, id: TaskId, outcome: Result<Reserved, Refusal>) {
+        let task = self.tasks.get(id);
+        if task.phase != Phase::Reservation {
+            return;
+        }
+        let (slot, unit) = (usize::from(task.connection), task.unit);
+        if task.aborted || self.is_closing(slot) {
+            self.retire(id);
+            return self.finish_close(slot);
+        }
+        match (outcome, unit) {
+            (Ok(reserved), Some(unit)) if !reserved.aborted.is_empty() => {
+                self.tasks.get(id).phase = Phase::Aborts;
+                let request = AbortRequest {
+                    scope: AbortScope::Registrants {
+                        unit,
+                        registrants: reserved.aborted.into(),
+                    },
+                    ticket: AbortTicket::new(id, self.address.clone()),
+                };
+                self.abort_on_all_shards(&request);
+            }
+            (outcome, _) => self.end_reservation(id, outcome.map(|_| ())),
+        }
+    }
+
+    /// Ends a command that changes reservations.
+    pub(super) fn end_reservation(&mut self, id: TaskId, result: Result<(), Refusal>) {
+        let task = self.tasks.get(id);
+        let slot = usize::from(task.connection);
+        let Work::Reserve(unit) = task.work else {
+            return;
+        };
+        let Some(Some(connection)) = self.connections.get(slot) else {
+            return;
+        };
+        if let Protocol::Nvme(channel) = &connection.protocol {
+            let completion = channel
+                .reserved(result)
+                .unwrap_or_else(|| Status::INTERNAL_ERROR.into());
+            return self.end_nvme(id, completion);
+        }
+        let response = connection.scsi.reserved(unit, result);
+        self.refuse(id, Ending::Scsi(response));
+    }
+
+    /// Takes down connections whose tasks keep a function waiting.
+    pub(super) fn break_holders(&mut self, _ticket: &Arc<AbortTicket>) {}
+
+    /// Aborts what matches, here and elsewhere.
+    pub(super) fn abort_on_all_shards(&mut self, request: &AbortRequest) {
+        for (number, peer) in self.peers.iter().enumerate() {
+            if number != usize::from(self.id) {
+                peer.send(ShardMessage::Abort(request.clone()));
+            }
+        }
+        // Here at once: what comes behind the function on its own connection is none of its business (RFC 7143 section 4.2.3.3).
+        self.abort_matching(request);
+    }
+}
