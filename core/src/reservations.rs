@@ -1,4 +1,4 @@
-//! Persistent reservations: one table per device, which SCSI and NVMe hosts share (SPC-4 section 5.12, NVMe base 2.0 section 8.19).
+//! Persistent reservations: one table per device, which SCSI and NVMe hosts share (SPC-4 section 5.13, NVMe base 2.0 section 8.19).
 //!
 //! The rules of SPC are at its heart ([`Table`]); what a protocol's command means in them is the protocol's to say
 //! (`scsi::reserve`, `nvme::reservations`), and `docs/reservations.md` says where they differ. A change is made in three steps, since it has to be durable before it is
@@ -12,6 +12,7 @@ mod access;
 mod kind;
 mod registrant;
 mod request;
+mod rules;
 mod seat;
 mod shared;
 mod table;

@@ -9,7 +9,12 @@ pub(crate) fn complete(result: Result<(), Refusal>) -> Completion {
     let status = match result {
         Ok(()) => return Completion::SUCCESS,
         Err(Refusal::Conflict | Refusal::WrongType) => Status::RESERVATION_CONFLICT,
-        Err(Refusal::ZeroKey | Refusal::BadMove) => Status::INVALID_FIELD,
+        Err(
+            Refusal::ZeroKey
+            | Refusal::AlreadyRegistered
+            | Refusal::BadMove
+            | Refusal::NothingToMove,
+        ) => Status::INVALID_FIELD,
         Err(Refusal::NoRoom | Refusal::Busy | Refusal::NotSaved) => Status::INTERNAL_ERROR,
     };
     status.into()

@@ -82,6 +82,8 @@ pub enum Expected {
     Key(u64),
     /// One with this key (NVMe, unregister and replace).
     Registered(u64),
+    /// One, whatever its key (NVMe, unregister without regard to the key).
+    AnyRegistered,
     /// None, or one with the new key already (NVMe, register).
     Unregistered,
     /// It does not matter.
@@ -95,10 +97,14 @@ pub enum Refusal {
     Conflict,
     /// A release of another type than is held.
     WrongType,
-    /// PREEMPT of key zero where it stands for nobody.
+    /// PREEMPT of key zero where it stands for nobody; NVMe's register with it.
     ZeroKey,
-    /// REGISTER AND MOVE to oneself, or to nobody with key zero.
+    /// SPEC_I_PT from somebody who is registered, or for somebody who is.
+    AlreadyRegistered,
+    /// REGISTER AND MOVE to oneself, or with key zero.
     BadMove,
+    /// REGISTER AND MOVE without a reservation.
+    NothingToMove,
     /// There is no room for another registration.
     NoRoom,
     /// There is a change under way, or one that was not made durable: try again.

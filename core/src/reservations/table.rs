@@ -1,4 +1,4 @@
-//! The table of a device, and the rules by which it changes (SPC-4 section 5.12).
+//! The table of a device (SPC-4 section 5.13).
 
 use std::collections::BTreeMap;
 
@@ -7,17 +7,17 @@ use thiserror::Error;
 use super::access::{self, Access, Verdict};
 use super::kind::ReservationType;
 use super::registrant::Registrant;
-use super::request::{Change, Notice, Refusal};
+use super::request::Notice;
 
 /// Registrations and the reservation of a device. Replaced whole by every change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
-    registrations: BTreeMap<Registrant, u64>,
-    holder: Option<Holder>,
-    generation: u32,
-    persistent: bool,
+    pub(super) registrations: BTreeMap<Registrant, u64>,
+    pub(super) holder: Option<Holder>,
+    pub(super) generation: u32,
+    pub(super) persistent: bool,
     /// Registrations that there may be.
-    limit: usize,
+    pub(super) limit: usize,
 }
 
 /// A reservation.
@@ -137,11 +137,5 @@ impl Table {
         let registered =
             registrant.is_some_and(|registrant| self.registrations.contains_key(registrant));
         access::under(holder.kind, registered)
-    }
-
-    /// What would become of it by a change.
-    pub fn apply(&self, change: &Change) -> Result<Applied, Refusal> {
-        let _ = change;
-        Err(Refusal::Conflict)
     }
 }

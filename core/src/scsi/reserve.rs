@@ -12,7 +12,10 @@ pub(crate) fn complete(unit: &LogicalUnit, result: Result<(), Refusal>) -> Respo
         Err(Refusal::Conflict) => return Status::ReservationConflict.into(),
         Err(Refusal::Busy) => return Status::Busy.into(),
         Err(Refusal::WrongType) => codes::INVALID_RELEASE,
-        Err(Refusal::ZeroKey | Refusal::BadMove) => codes::INVALID_FIELD_IN_PARAMETERS,
+        Err(Refusal::ZeroKey | Refusal::AlreadyRegistered | Refusal::BadMove) => {
+            codes::INVALID_FIELD_IN_PARAMETERS
+        }
+        Err(Refusal::NothingToMove) => codes::INVALID_FIELD_IN_CDB,
         Err(Refusal::NoRoom) => codes::NO_REGISTRATION_RESOURCES,
         Err(Refusal::NotSaved) => codes::INTERNAL_FAILURE,
     };
