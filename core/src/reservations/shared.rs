@@ -1,10 +1,11 @@
 //! A device's table as all of its nexuses share it.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::access::{Access, Verdict};
 use super::registrant::Registrant;
-use super::request::{Change, Refusal};
+use super::request::{Action, Change, Refusal};
 use super::seat::Seat;
 use super::table::{Applied, Table};
 
@@ -17,12 +18,14 @@ pub struct Reservations {
 #[derive(Debug)]
 struct State {
     table: Arc<Table>,
-    /// Everybody who may send commands. Who is gone is forgotten at the next change.
+    /// Everybody who may send commands.
     nexuses: Vec<Weak<Seat>>,
     /// Who has reserved the unit by SCSI-2's RESERVE; that lasts no longer than the nexus.
     reserved: Option<Weak<Seat>>,
     /// There is a [`Prepared`] change.
     changing: bool,
+    /// A change was to be saved and was not made: what is saved may be that one.
+    doubtful: bool,
 }
 
 impl Reservations {
@@ -34,6 +37,7 @@ impl Reservations {
                 nexuses: Vec::new(),
                 reserved: None,
                 changing: false,
+                doubtful: false,
             }),
         }
     }
@@ -50,14 +54,26 @@ impl Reservations {
         state.judge_all();
     }
 
+    /// Everybody who may send commands and can register, once each, in order.
+    pub fn live(&self) -> Vec<Registrant> {
+        let seats: Vec<_> = self.lock().live().collect();
+        let registrants: BTreeSet<_> = seats.iter().filter_map(|seat| seat.registrant()).collect();
+        registrants.into_iter().cloned().collect()
+    }
+
     /// Makes the table that a change leads to. One change at a time.
     pub fn begin(&self, change: &Change) -> Result<Prepared<'_>, Refusal> {
         let mut state = self.lock();
         if state.changing {
             return Err(Refusal::Busy);
         }
+        // While a unit is reserved by RESERVE, PERSISTENT RESERVE OUT conflicts, whoever sends it (SPC-2 section 5.5.1).
+        let by_command = !matches!(change.action, Action::Persist(_) | Action::Wipe);
+        if by_command && state.is_reserved() {
+            return Err(Refusal::Conflict);
+        }
         let applied = state.table.apply(change)?;
-        let save = state.table.persistent() || applied.table.persistent();
+        let save = state.doubtful || applied.table.differs_when_saved(&state.table);
         state.changing = true;
         Ok(Prepared {
             of: self,
@@ -71,27 +87,32 @@ impl Reservations {
         let mut state = self.lock();
         let weak = Arc::downgrade(seat);
         seat.judge(state.verdict_of(seat, &weak));
-        state.nexuses.retain(|seat| seat.strong_count() != 0);
         state.nexuses.push(weak);
     }
 
     /// A nexus is going away, and with it what it had reserved.
     pub(crate) fn leave(&self, seat: &Arc<Seat>) {
-        self.release(seat);
+        let mut state = self.lock();
+        let seat = Arc::downgrade(seat);
+        state.end_reserve_of(&seat);
+        if let Some(place) = state.nexuses.iter().position(|one| one.ptr_eq(&seat)) {
+            state.nexuses.swap_remove(place);
+        }
     }
 
-    /// RESERVE of SCSI-2 (SPC-2 section 7.21). Whether it is reserved for the nexus now.
+    /// RESERVE of SCSI-2 (SPC-2 section 7.21). If that is good, either the unit is reserved for the nexus, or there is a
+    /// persistent reservation that serves it.
     pub(crate) fn reserve(&self, seat: &Arc<Seat>) -> Result<(), Refusal> {
         let mut state = self.lock();
+        // A change that is not durable yet may yet fail: there is no saying which of the two comes first.
         if state.changing {
             return Err(Refusal::Busy);
         }
+        if let Some(answer) = state.compatible(seat) {
+            return answer;
+        }
         let seat = Arc::downgrade(seat);
-        if state
-            .reserved
-            .as_ref()
-            .is_some_and(|holder| !holder.ptr_eq(&seat))
-        {
+        if state.is_reserved() && !state.is_reserved_for(&seat) {
             return Err(Refusal::Conflict);
         }
         state.reserved = Some(seat);
@@ -100,17 +121,13 @@ impl Reservations {
     }
 
     /// RELEASE of SCSI-2 (SPC-2 section 7.16): nothing happens if somebody else has reserved.
-    pub(crate) fn release(&self, seat: &Arc<Seat>) {
+    pub(crate) fn release(&self, seat: &Arc<Seat>) -> Result<(), Refusal> {
         let mut state = self.lock();
-        let seat = Arc::downgrade(seat);
-        if state
-            .reserved
-            .as_ref()
-            .is_some_and(|holder| holder.ptr_eq(&seat))
-        {
-            state.reserved = None;
-            state.judge_all();
+        if let Some(answer) = state.compatible(seat) {
+            return answer;
         }
+        state.end_reserve_of(&Arc::downgrade(seat));
+        Ok(())
     }
 
     /// A reset ends what SCSI-2's RESERVE has reserved (SPC-2 section 5.5.1).
@@ -128,20 +145,61 @@ impl Reservations {
 }
 
 impl State {
-    fn judge_all(&mut self) {
-        self.nexuses.retain(|nexus| nexus.strong_count() != 0);
+    /// Whoever has a seat. Seats that nobody has left are passed over.
+    fn live(&self) -> impl Iterator<Item = Arc<Seat>> {
+        self.nexuses.iter().filter_map(Weak::upgrade)
+    }
+
+    fn judge_all(&self) {
         for weak in &self.nexuses {
-            if let Some(nexus) = weak.upgrade() {
-                nexus.judge(self.verdict_of(&nexus, weak));
+            if let Some(seat) = weak.upgrade() {
+                seat.judge(self.verdict_of(&seat, weak));
             }
         }
     }
 
     fn verdict_of(&self, seat: &Seat, weak: &Weak<Seat>) -> Verdict {
-        match &self.reserved {
-            Some(holder) if !holder.ptr_eq(weak) => Access::Always,
-            _ => self.table.verdict(seat.registrant()),
+        if self.is_reserved() && !self.is_reserved_for(weak) {
+            Access::Always
+        } else {
+            self.table.verdict(seat.registrant())
         }
+    }
+
+    /// By RESERVE.
+    fn is_reserved(&self) -> bool {
+        self.reserved
+            .as_ref()
+            .is_some_and(|holder| holder.strong_count() != 0)
+    }
+
+    fn is_reserved_for(&self, seat: &Weak<Seat>) -> bool {
+        self.reserved
+            .as_ref()
+            .is_some_and(|holder| holder.ptr_eq(seat))
+    }
+
+    fn end_reserve_of(&mut self, seat: &Weak<Seat>) {
+        if self.is_reserved_for(seat) {
+            self.reserved = None;
+            self.judge_all();
+        }
+    }
+
+    /// What RESERVE and RELEASE come to where hosts reserve persistently; none if they do not.
+    fn compatible(&self, seat: &Seat) -> Option<Result<(), Refusal>> {
+        if self.table.registrations().is_empty() {
+            return None;
+        }
+        // Whom the persistent reservation lets do everything is told that all is well (SPC-4 section 5.13.3).
+        let serves = self.table.holder().is_some()
+            && self.table.verdict(seat.registrant()) == Access::EVERYTHING;
+        // Both conflict for everybody else, as long as anybody is registered (SPC-2 section 5.5.1).
+        Some(if serves {
+            Ok(())
+        } else {
+            Err(Refusal::Conflict)
+        })
     }
 }
 
@@ -159,7 +217,8 @@ impl Prepared<'_> {
         self.applied.as_ref().map(|applied| &applied.table)
     }
 
-    /// Whether it has to be saved before it is in force.
+    /// Whether it has to be saved before it is in force: also if it is the first that need not outlive a loss of power, since
+    /// the one before must not come back then.
     pub fn must_be_saved(&self) -> bool {
         self.save
     }
@@ -171,13 +230,19 @@ impl Prepared<'_> {
         };
         let mut state = self.of.lock();
         state.table = Arc::new(applied.table);
+        state.doubtful = false;
+        // The verdict first: who hears of a change is under it already.
         state.judge_all();
-        for nexus in state.nexuses.iter().filter_map(Weak::upgrade) {
-            let Some(registrant) = nexus.registrant() else {
-                continue;
-            };
-            for (_, notice) in applied.notices.iter().filter(|(to, _)| to == registrant) {
-                nexus.notify(*notice);
+        let notices: HashMap<_, _> = applied
+            .notices
+            .iter()
+            .map(|(to, what)| (to, *what))
+            .collect();
+        if !notices.is_empty() {
+            for seat in state.live() {
+                if let Some(notice) = seat.registrant().and_then(|one| notices.get(one)) {
+                    seat.notify(*notice);
+                }
             }
         }
         applied.aborted
@@ -186,6 +251,10 @@ impl Prepared<'_> {
 
 impl Drop for Prepared<'_> {
     fn drop(&mut self) {
-        self.of.lock().changing = false;
+        let mut state = self.of.lock();
+        state.changing = false;
+        if self.applied.is_some() && self.save {
+            state.doubtful = true;
+        }
     }
 }

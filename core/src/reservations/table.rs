@@ -34,7 +34,7 @@ pub struct Holder {
 pub struct Applied {
     /// The table that is to be.
     pub table: Table,
-    /// Who has to be told what.
+    /// Who has to be told what; one thing each, and never who asks.
     pub notices: Vec<(Registrant, Notice)>,
     /// Whose commands are to be aborted.
     pub aborted: Vec<Registrant>,
@@ -137,5 +137,14 @@ impl Table {
         let registered =
             registrant.is_some_and(|registrant| self.registrations.contains_key(registrant));
         access::under(holder.kind, registered)
+    }
+
+    /// Whether there is more to save than of the one before it. The generation is nothing that outlives a loss of power.
+    pub(super) fn differs_when_saved(&self, before: &Self) -> bool {
+        let saves = self.persistent || before.persistent;
+        saves
+            && (self.persistent != before.persistent
+                || self.holder != before.holder
+                || self.registrations != before.registrations)
     }
 }
