@@ -32,6 +32,11 @@ pub struct DeviceConfig {
     pub command_timeout: Span,
     /// Commands in flight, at most.
     pub queue_depth_max: u32,
+    /// Initiators may reserve it.
+    #[serde(skip_serializing_if = "is_true")]
+    pub reservations: bool,
+    /// Registrants of persistent reservations, at most.
+    pub max_registrants: u32,
     /// Unit serial number; derived from the name if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
@@ -119,6 +124,8 @@ impl DeviceConfig {
     pub const DEFAULT_COMMAND_TIMEOUT: Span = Span::seconds(30);
     /// Enough to keep any disk busy.
     pub const DEFAULT_QUEUE_DEPTH: u32 = 256;
+    /// Every path of every host of a large cluster.
+    pub const DEFAULT_REGISTRANTS: u32 = 4096;
 
     /// A device with the defaults.
     pub fn new(name: Name, store: Store) -> Self {
@@ -131,6 +138,8 @@ impl DeviceConfig {
             zero_copy: ZeroCopy::Auto,
             command_timeout: Self::DEFAULT_COMMAND_TIMEOUT,
             queue_depth_max: Self::DEFAULT_QUEUE_DEPTH,
+            reservations: true,
+            max_registrants: Self::DEFAULT_REGISTRANTS,
             serial: None,
             naa: None,
             uuid: None,
@@ -167,6 +176,10 @@ impl DeviceConfig {
         });
         let queue_depth_max =
             object.optional(problems, "queue_depth_max", |node| integer32(node, 1, 4096));
+        let reservations = object.optional(problems, "reservations", boolean);
+        let max_registrants = object.optional(problems, "max_registrants", |node| {
+            integer32(node, 1, 65536)
+        });
         let serial = object.optional(problems, "serial", serial);
         let naa = object.optional(problems, "naa", Naa::read);
         let uuid = object.optional(problems, "uuid", Uuid::read);
@@ -177,6 +190,8 @@ impl DeviceConfig {
         device.zero_copy = zero_copy.unwrap_or(device.zero_copy);
         device.command_timeout = command_timeout.unwrap_or(device.command_timeout);
         device.queue_depth_max = queue_depth_max.unwrap_or(device.queue_depth_max);
+        device.reservations = reservations.unwrap_or(device.reservations);
+        device.max_registrants = max_registrants.unwrap_or(device.max_registrants);
         device.serial = serial;
         device.naa = naa;
         device.uuid = uuid;
@@ -184,7 +199,7 @@ impl DeviceConfig {
     }
 }
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 15] = [
     "name",
     "backend",
     "path",
@@ -195,6 +210,8 @@ const KEYS: [&str; 13] = [
     "zero_copy",
     "command_timeout",
     "queue_depth_max",
+    "reservations",
+    "max_registrants",
     "serial",
     "naa",
     "uuid",

@@ -29,6 +29,7 @@ const FULL: &str = r#"{
   "devices": [
     { "name": "a", "backend": "block", "path": "/dev/nvme0n1", "block_size": 4096, "read_only": true,
       "write_cache": false, "zero_copy": "odp", "command_timeout": "1min", "queue_depth_max": 7,
+      "reservations": false, "max_registrants": 100,
       "serial": "S 1", "naa": "0x600508b1001c4d5e6f708192a3b4c5d6",
       "uuid": "F81D4FAE-7DEC-81D0-A765-00A0C91E6BF6" },
     { "name": "b", "backend": "memory", "size": 8192, "command_timeout": 5 }
@@ -114,6 +115,8 @@ fn every_key() {
     assert_eq!(a.command_timeout, Span::seconds(60));
     assert_eq!(b.command_timeout, Span::seconds(5));
     assert_eq!(a.zero_copy, ZeroCopy::Odp);
+    assert_eq!((a.reservations, a.max_registrants), (false, 100));
+    assert_eq!((b.reservations, b.max_registrants), (true, 4096));
     assert_eq!(
         a.uuid.unwrap().to_string(),
         "f81d4fae-7dec-81d0-a765-00a0c91e6bf6"
@@ -166,6 +169,12 @@ fn wrong_keys_name_the_nearest() {
         (
             with_device(r#"{ "name": "d", "backend": "file", "path": "/d", "blok_size": 512 }"#),
             "devices[0].blok_size: unknown key \"blok_size\"; did you mean `block_size`?",
+        ),
+        (
+            with_device(
+                r#"{ "name": "d", "backend": "file", "path": "/d", "reservation": false }"#,
+            ),
+            "devices[0].reservation: unknown key \"reservation\"; did you mean `reservations`?",
         ),
         (
             with_target(
@@ -269,6 +278,18 @@ fn wrong_devices() {
         (
             r#"{ "name": "d", "backend": "file", "path": "/d", "queue_depth_max": 0 }"#,
             "devices[0].queue_depth_max: 0 is too small; give a number from 1 to 4096",
+        ),
+        (
+            r#"{ "name": "d", "backend": "file", "path": "/d", "reservations": 0 }"#,
+            "devices[0].reservations: 0 is not what belongs here; give true or false, without quotes",
+        ),
+        (
+            r#"{ "name": "d", "backend": "file", "path": "/d", "max_registrants": 65537 }"#,
+            "devices[0].max_registrants: 65537 is too large; give a number from 1 to 65536",
+        ),
+        (
+            r#"{ "name": "d", "backend": "file", "path": "/d", "max_registrants": 0 }"#,
+            "devices[0].max_registrants: 0 is too small; give a number from 1 to 65536",
         ),
         (
             r#"{ "name": "d", "backend": "file", "path": "/d/" }"#,

@@ -15,8 +15,8 @@ use pagecast_rdma::windows::{Source, WindowService};
 use thiserror::Error;
 
 use super::Parts;
-use crate::config::{DeviceConfig, Store, ZeroCopy};
-use crate::device::reservations::{LoadError, ReservationFile};
+use crate::config::{DeviceConfig, Store, Uuid, ZeroCopy};
+use crate::device::reservations::{DeviceNames, LoadError, ReservationFile};
 use crate::device::{Device, ServedSize};
 use crate::identity::{DeviceIdentity, MachineId};
 use crate::staging::CHUNK;
@@ -124,7 +124,12 @@ pub fn open(
             name: name.clone(),
             source,
         })?;
-    let reservations = ReservationFile::new(state, &name);
+    let identity = &unit.model().identity;
+    let names = DeviceNames {
+        naa: identity.naa.to_string(),
+        uuid: (identity.uuid).map_or_else(String::new, |uuid| Uuid(uuid).to_string()),
+    };
+    let reservations = ReservationFile::new(state, &name, names);
     let table = reservations
         .load(unit.model().limits.max_registrants as usize)
         .map_err(|source| DeviceError::Reservations {
@@ -204,6 +209,11 @@ fn model(
         u32::try_from(config.command_timeout.duration().as_secs()).unwrap_or(30);
     model.limits = Limits {
         max_transfer_blocks: max_transfer / block_size,
+        max_registrants: if config.reservations {
+            config.max_registrants
+        } else {
+            0
+        },
         ..Limits::default()
     };
     let physical = properties.physical_block_size / block_size;
