@@ -19,6 +19,7 @@ pub mod discovery;
 mod host;
 pub mod io;
 mod queue;
+pub mod reservation;
 #[cfg(test)]
 mod tests;
 

@@ -1,5 +1,7 @@
 //! A few command descriptor blocks, so that tests and benchmarks need not spell them out.
 
+pub mod reserve;
+
 /// The logical unit number `lun` in peripheral or flat space addressing (SAM-5 4.7.5).
 pub fn lun(lun: u16) -> [u8; 8] {
     let [high, low] = lun.to_be_bytes();
