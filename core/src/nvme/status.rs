@@ -24,6 +24,8 @@ impl Status {
     pub const DATA_TRANSFER_ERROR: Self = Self::retry(0, 0x04);
     /// Something broke in here.
     pub const INTERNAL_ERROR: Self = Self::retry(0, 0x06);
+    /// There is no room for what is asked for: the same as something that broke, but trying again does not help.
+    pub const NO_RESOURCES: Self = Self::generic(0x06);
     /// The host aborted it.
     pub const ABORT_REQUESTED: Self = Self::retry(0, 0x07);
     /// The other half of a fused operation failed.
@@ -42,6 +44,8 @@ impl Status {
     pub const SGL_TYPE_INVALID: Self = Self::generic(0x11);
     /// In-capsule data beyond the capsule.
     pub const SGL_OFFSET_INVALID: Self = Self::generic(0x16);
+    /// The host was preempted, and its commands aborted. Tried again it ends in a conflict, if it has to.
+    pub const PREEMPTED: Self = Self::retry(0, 0x1b);
     /// A host identifier of the other length is expected.
     pub const HOST_ID_INCONSISTENT: Self = Self::generic(0x18);
     /// The namespace may not be written.

@@ -64,6 +64,14 @@ impl ScsiSession {
         &self.port
     }
 
+    /// The initiator is gone for good, and nothing of its commands is left: what it has reserved by SCSI-2's RESERVE is free at once,
+    /// whoever still looks at the session (SPC-2 section 5.5.1).
+    pub fn end(&self) {
+        for (_, nexus) in self.lock().iter() {
+            nexus.unit.reservations().leave(nexus.seat());
+        }
+    }
+
     /// Tells the initiator that all it knows of its logical units may have been lost (29h/00h).
     ///
     /// A new session does not start with that: Linux logs a warning for each disk that says so.

@@ -522,6 +522,7 @@ impl Control {
         }
         tracing::info!(initiator = %session.initiator, target = %session.target, "logout");
         self.shared.sessions().remove(&session.id);
+        session.scsi.end();
         // A newer session of the same nexus stays.
         if let Some(current) = self.sessions.get(nexus)
             && Arc::ptr_eq(current, session)

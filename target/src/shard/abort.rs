@@ -5,6 +5,7 @@ use pagecast_core::nvme::Completion;
 use pagecast_core::scsi::UnitId;
 
 use super::Shard;
+use super::fence::{is_harmless, preempted};
 use super::manage::{AbortRequest, AbortScope, AbortTicket, ManagementFunction, ManagementRequest};
 use super::nvme::is_abortable;
 use super::protocol::Protocol;
@@ -82,7 +83,7 @@ impl Shard {
     /// Aborts the tasks of this shard that a function on some shard is about.
     pub(super) fn abort_matching(&mut self, request: &AbortRequest) {
         let mut victims = Vec::new();
-        for connection in self.connections.iter().flatten() {
+        for connection in self.connections.iter_mut().flatten() {
             match &request.scope {
                 AbortScope::Unit { unit, session } => {
                     if session.is_none_or(|id| id == connection.session.id) {
@@ -90,14 +91,15 @@ impl Shard {
                         victims.extend(ids.filter(|&id| self.tasks.get(id).unit == Some(*unit)));
                     }
                 }
-                AbortScope::Registrants { unit, registrants } => {
+                AbortScope::Registrants {
+                    unit,
+                    registrants,
+                    by,
+                } => {
                     let registrant = connection.session.scsi.registrant();
                     if registrant.is_some_and(|registrant| registrants.contains(registrant)) {
-                        let ids = connection.tasks.iter().copied();
-                        victims.extend(ids.filter(|&id| {
-                            let task = self.tasks.get(id);
-                            task.unit == Some(*unit) && !matches!(task.work, Work::Reserve(_))
-                        }));
+                        let own = (by.0 == self.id).then_some(by.1);
+                        preempted(connection, &mut self.tasks, *unit, own, &mut victims);
                     }
                 }
                 AbortScope::Command {
@@ -115,13 +117,17 @@ impl Shard {
                 }
             }
         }
+        let preempts = matches!(request.scope, AbortScope::Registrants { .. });
         for id in victims {
             let task = self.tasks.get(id);
             // An earlier one may have taken its connection down, and this one with it.
             if task.phase == Phase::Free {
                 continue;
             }
-            task.tickets.push(request.ticket.clone());
+            task.preempted |= preempts;
+            if !preempts || !is_harmless(task.phase) {
+                task.tickets.push(request.ticket.clone());
+            }
             request.ticket.found();
             self.abort(id);
         }
@@ -134,8 +140,8 @@ impl Shard {
             return;
         }
         let slot = usize::from(task.connection);
-        let reserves = matches!(task.work, Work::Reserve(_));
-        if self.is_closing(slot) {
+        let (reserves, aborted) = (matches!(task.work, Work::Reserve(_)), task.aborted);
+        if aborted || self.is_closing(slot) {
             self.retire(id);
             self.finish_close(slot);
         } else if reserves {

@@ -66,6 +66,12 @@ impl Copying {
         })
     }
 
+    /// Whether it has anything left to do on a device, by its number.
+    pub(super) fn concerns(&self, device: usize) -> bool {
+        (self.segments.iter())
+            .any(|segment| segment.source.index == device || segment.destination.index == device)
+    }
+
     /// Whether it is about to write, and not to read.
     pub(super) fn is_writing(&self) -> bool {
         self.writing

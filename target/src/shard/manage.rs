@@ -48,12 +48,15 @@ pub enum AbortScope {
         /// Those of this session alone, if one is named.
         session: Option<SessionId>,
     },
-    /// Those for a logical unit that belong to certain registrants of reservations, but for the one that asks.
+    /// Those for a logical unit, by whichever protocol, that belong to certain registrants of reservations, but for the one that
+    /// asks.
     Registrants {
         /// The unit.
         unit: UnitId,
         /// Whose.
         registrants: Arc<[Registrant]>,
+        /// Who asks: its shard, and its name there.
+        by: (u16, TaskId),
     },
     /// One command of an NVMe controller.
     Command {

@@ -46,7 +46,7 @@ pub enum ShardMessage {
     Reserved(TaskId, Result<Reserved, Refusal>),
     /// Abort what matches; the ticket goes when all of it is gone.
     Abort(AbortRequest),
-    /// What this function aborts has not gone by itself: whoever holds it up loses its connection.
+    /// What was preempted has not gone by itself: peers that hold it up lose their connections.
     Break(Arc<AbortTicket>),
     /// All that a task management function waited for is gone; and whether there was anything.
     AbortDone(TaskId, bool),
@@ -219,6 +219,8 @@ pub enum CloseReason {
     ControllerGone,
     /// The host did not connect or authenticate in time, or could not.
     NotAuthenticated,
+    /// Commands of its initiator were preempted, and it acknowledges nothing that would let them end.
+    Fenced,
     /// It was never established.
     HandshakeFailed,
     /// An operator asked for it.

@@ -579,6 +579,10 @@ impl Shard {
         let task = self.tasks.get(id);
         let slot = usize::from(task.connection);
         task.aborted = false;
+        let status = match std::mem::take(&mut task.preempted) {
+            true => Status::PREEMPTED,
+            false => Status::ABORT_REQUESTED,
+        };
         task.lease = None;
         task.revoked = None;
         task.local.clear();
@@ -592,6 +596,6 @@ impl Shard {
                 channel.forget(id, waited);
             }
         }
-        self.end_nvme(id, Status::ABORT_REQUESTED.into());
+        self.end_nvme(id, status.into());
     }
 }

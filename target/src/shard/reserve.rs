@@ -7,7 +7,7 @@ use pagecast_core::reservations::Refusal;
 use pagecast_core::scsi::ReservationCommand;
 
 use super::Shard;
-use super::manage::{AbortRequest, AbortScope, AbortTicket};
+use super::manage::AbortRequest;
 use super::messages::{ControlMessage, ReservationWork, Reserved, ShardMessage};
 use super::protocol::Protocol;
 use super::task::{Ending, Phase, TaskId, Work};
@@ -26,7 +26,6 @@ impl Shard {
             task.ending = Ending::Unknown;
             return self.transmit(id);
         };
-        task.unit = Some(unit.id());
         task.work = Work::Reserve(command.unit);
         task.phase = Phase::Reservation;
         self.control
@@ -44,24 +43,16 @@ impl Shard {
         if task.phase != Phase::Reservation {
             return;
         }
-        let (slot, unit) = (usize::from(task.connection), task.unit);
-        if task.aborted || self.is_closing(slot) {
-            self.retire(id);
-            return self.finish_close(slot);
-        }
-        match (outcome, unit) {
-            (Ok(reserved), Some(unit)) if !reserved.aborted.is_empty() => {
-                self.tasks.get(id).phase = Phase::Aborts;
-                let request = AbortRequest {
-                    scope: AbortScope::Registrants {
-                        unit,
-                        registrants: reserved.aborted.into(),
-                    },
-                    ticket: AbortTicket::new(id, self.address.clone()),
-                };
-                self.abort_on_all_shards(&request);
+        let (slot, aborted) = (usize::from(task.connection), task.aborted);
+        match outcome {
+            // What was decided is carried out, whether somebody waits for it or not: whoever looks at the table next takes those who
+            // are not in it any more for fenced.
+            Ok(reserved) if !reserved.aborted.is_empty() => self.fence(id, reserved.aborted),
+            _ if aborted || self.is_closing(slot) => {
+                self.retire(id);
+                self.finish_close(slot);
             }
-            (outcome, _) => self.end_reservation(id, outcome.map(|_| ())),
+            outcome => self.end_reservation(id, outcome.map(|_| ())),
         }
     }
 
@@ -84,9 +75,6 @@ impl Shard {
         let response = connection.scsi.reserved(unit, result);
         self.refuse(id, Ending::Scsi(response));
     }
-
-    /// Takes down connections whose tasks keep a function waiting.
-    pub(super) fn break_holders(&mut self, _ticket: &Arc<AbortTicket>) {}
 
     /// Aborts what matches, here and elsewhere.
     pub(super) fn abort_on_all_shards(&mut self, request: &AbortRequest) {

@@ -55,6 +55,8 @@ pub struct Task {
     pub lock: Option<Hold>,
     /// Somebody aborted it: no status is sent, it goes as soon as nothing of it is in flight.
     pub aborted: bool,
+    /// Its initiator was preempted, and that is why.
+    pub preempted: bool,
     /// The initiator's memory.
     pub remote: Vec<RemoteBuffer>,
     /// A descriptor table in the initiator's memory, to be fetched first.

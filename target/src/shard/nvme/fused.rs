@@ -104,7 +104,7 @@ impl Shard {
             _ => Status::INTERNAL_ERROR,
         };
         let (one, other) = match status {
-            status if status.is_success() => (status, status),
+            status if status.is_success() || status == Status::PREEMPTED => (status, status),
             Status::ABORT_REQUESTED => (Status::ABORTED_FAILED_FUSED, status),
             status => (status, Status::ABORTED_FAILED_FUSED),
         };
