@@ -13,7 +13,8 @@
 //!   `extents`.
 //! - [`locks`]: ranges that must not be written by anybody else meanwhile; [`order`]: task attributes.
 //! - `transmit`: RDMA READs of data-out; data-in and response in one chain.
-//! - `reserve`: changes of reservations; [`manage`] and `abort`: task management; `close`: taking a connection down.
+//! - `reserve`: changes of reservations; `fence`: commands of those who were preempted; [`manage`] and `abort`: task management;
+//!   `close`: taking a connection down.
 //!
 //! `turn` does whatever there is to do now and never blocks; `run` is the thread's loop around it.
 
@@ -39,6 +40,7 @@ mod close;
 mod compare;
 pub(crate) mod entropy;
 mod extents;
+mod fence;
 mod memory;
 mod rarer;
 mod receive;
@@ -150,6 +152,8 @@ pub struct Shard {
     sockets: tcp::Sockets,
     /// Operations whose tasks wait for a range of the device.
     locked_out: Vec<(TaskId, Operation)>,
+    /// What commands of this shard's wait for that preempt others.
+    fences: Vec<fence::Fence>,
     // Scratch space that is reused, so that a turn allocates nothing.
     chain: Chain,
     completions: Vec<Completion>,
@@ -185,6 +189,7 @@ impl Shard {
             reordered: Vec::new(),
             sockets: tcp::Sockets::default(),
             locked_out: Vec::new(),
+            fences: Vec::new(),
             chain: Chain::with_capacity(64),
             completions: vec![Completion::default(); BATCH],
             done: Vec::with_capacity(64),
@@ -396,6 +401,7 @@ impl Shard {
     fn sweep(&mut self) {
         self.next_sweep = self.now + Duration::from_millis(250);
         self.sweep_connections();
+        self.sweep_fences();
         let (mut used, mut total) = (0, 0);
         for port in self.ports.iter().flatten() {
             used += port.staging.used();
