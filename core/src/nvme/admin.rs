@@ -31,7 +31,7 @@ pub(crate) fn plan(controller: &Controller, command: &Command, units: &mut ScsiC
         opcode::GET_LOG_PAGE => log::plan(controller, command, units),
         opcode::IDENTIFY => identify::plan(controller, command, units),
         opcode::ABORT => Ok(abort(command)),
-        opcode::SET_FEATURES => features::set(controller, command),
+        opcode::SET_FEATURES => features::set(controller, command, units),
         opcode::GET_FEATURES => features::get(controller, command, units),
         opcode::EVENT_REQUEST => events::request(controller),
         // That it came is all there is to it.

@@ -1,12 +1,13 @@
 //! Asynchronous events (NVMe base 2.0 section 5.2).
 //!
-//! All of them are notices. Once the host has been told of one, it is not told again until it has read the log page that belongs to
-//! it.
+//! There are notices, of which a controller has one kind, and reservations, of which each namespace has a mask. Once the host has
+//! been told of either, it is not told again until it has read the log page that belongs to it.
 
 use std::collections::BTreeSet;
 
 use super::controller::{Controller, Kind, State};
 use super::plan::{Plan, Planned};
+use super::reservations::ReservationLog;
 use super::status::Status;
 use crate::scsi::{ScsiChannel, UnitId};
 
@@ -54,6 +55,8 @@ pub(crate) struct Events {
     changed: BTreeSet<u32>,
     /// How often namespaces have changed.
     changes: u64,
+    /// What has become of reservations.
+    pub(crate) reservations: ReservationLog,
 }
 
 /// A controller has one kind of notice, that of its own kind.
@@ -93,6 +96,7 @@ impl Events {
             known: None,
             changed: BTreeSet::new(),
             changes: 0,
+            reservations: ReservationLog::default(),
         }
     }
 
@@ -101,6 +105,7 @@ impl Events {
         self.notice = Notice::Nothing;
         self.known = None;
         self.changed.clear();
+        self.reservations = ReservationLog::default();
     }
 
     /// Changed namespaces in ascending order, for the log page of them; more than fit there if there are too many.
@@ -153,8 +158,10 @@ fn difference(one: &[Namespace], other: &[Namespace]) -> impl Iterator<Item = u3
 }
 
 impl Controller {
-    /// Looks whether anything has changed that the host may want to hear of: namespaces, or what there is to discover.
+    /// Looks whether anything has changed that the host may want to hear of: namespaces and their reservations, or what there is to
+    /// discover.
     pub fn look(&self, units: &mut ScsiChannel) {
+        self.collect_reservation_notices(units);
         let now = match &self.setup.kind {
             Kind::Io => Known::Namespaces(namespaces(units)),
             Kind::Discovery(source) => Known::Discovery(source.generation()),
@@ -178,15 +185,21 @@ impl Controller {
     /// The result of an Asynchronous Event Request, if one waits and there is something to tell. Call it until there is none.
     pub fn take_event(&self) -> Option<u32> {
         let mut state = self.lock();
-        if state.events.notice != Notice::Raised || !self.is_wanted(&state) {
+        let is_notice = state.events.notice == Notice::Raised && self.is_wanted(&state);
+        let events = &mut state.events;
+        if events.reservations.is_news() {
+            events.waiting = events.waiting.checked_sub(1)?;
+            events.reservations.tell();
+            return Some(RESERVATIONS_CHANGED);
+        }
+        if !is_notice {
             return None;
         }
-        let events = &mut state.events;
         events.waiting = events.waiting.checked_sub(1)?;
         events.notice = Notice::Told;
         Some(match self.setup.kind {
-            Kind::Io => result(0x00, 0x04),
-            Kind::Discovery(_) => result(0xf0, 0x70),
+            Kind::Io => notice(0x00, 0x04),
+            Kind::Discovery(_) => notice(0xf0, 0x70),
         })
     }
 
@@ -206,10 +219,18 @@ impl Controller {
     }
 }
 
-/// Dword 0 for a notice (NVMe base 2.0 section 5.2): type, information, and the log page to read.
-fn result(information: u8, page: u8) -> u32 {
+/// Dword 0 of an event (NVMe base 2.0 section 5.2): type, information, and the log page to read.
+const fn result(kind: u32, information: u8, page: u8) -> u32 {
+    kind | (information as u32) << 8 | (page as u32) << 16
+}
+
+/// I/O Command specific status, Reservation Log Page Available. The host has no switch for all of these events, but masks for each
+/// namespace.
+const RESERVATIONS_CHANGED: u32 = result(6, 0x00, 0x80);
+
+fn notice(information: u8, page: u8) -> u32 {
     const NOTICE: u32 = 2;
-    NOTICE | u32::from(information) << 8 | u32::from(page) << 16
+    result(NOTICE, information, page)
 }
 
 fn namespaces(units: &mut ScsiChannel) -> Vec<Namespace> {

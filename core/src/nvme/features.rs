@@ -8,6 +8,7 @@ use super::controller::{Controller, ControllerSetup, Kind};
 use super::events;
 use super::plan::{Completion, Plan, Planned};
 use super::properties::GRANULARITY;
+use super::reservations;
 use super::status::Status;
 use crate::scsi::ScsiChannel;
 
@@ -29,6 +30,8 @@ mod id {
     pub(super) const HOST_BEHAVIOR: u8 = 0x16;
     pub(super) const COMMAND_SET_PROFILE: u8 = 0x19;
     pub(super) const HOST_IDENTIFIER: u8 = 0x81;
+    pub(super) const RESERVATION_MASK: u8 = 0x82;
+    pub(super) const RESERVATION_PERSISTENCE: u8 = 0x83;
 }
 
 /// A feature that there is.
@@ -37,6 +40,8 @@ struct Feature {
     /// Discovery controllers have it, too.
     discovery: bool,
     changeable: bool,
+    /// Every namespace has its own.
+    of_namespace: bool,
 }
 
 const fn feature(id: u8, discovery: bool, changeable: bool) -> Feature {
@@ -44,10 +49,20 @@ const fn feature(id: u8, discovery: bool, changeable: bool) -> Feature {
         id,
         discovery,
         changeable,
+        of_namespace: false,
     }
 }
 
-/// Sorted by identifier. None can be saved, and none is of a namespace.
+const fn of_namespace(id: u8) -> Feature {
+    Feature {
+        id,
+        discovery: false,
+        changeable: true,
+        of_namespace: true,
+    }
+}
+
+/// Sorted by identifier. None can be saved.
 static FEATURES: &[Feature] = &[
     feature(id::ARBITRATION, false, true),
     feature(id::POWER_MANAGEMENT, false, true),
@@ -64,15 +79,17 @@ static FEATURES: &[Feature] = &[
     feature(id::COMMAND_SET_PROFILE, false, true),
     // Connect has set it.
     feature(id::HOST_IDENTIFIER, false, false),
+    of_namespace(id::RESERVATION_MASK),
+    of_namespace(id::RESERVATION_PERSISTENCE),
 ];
 
-/// Identifiers of the features that a controller has.
-pub(crate) fn identifiers(kind: &Kind) -> impl Iterator<Item = u8> {
+/// Identifiers of the features that a controller has, and whether every namespace has its own.
+pub(crate) fn identifiers(kind: &Kind) -> impl Iterator<Item = (u8, bool)> {
     let discovery = matches!(kind, Kind::Discovery(_));
     FEATURES
         .iter()
         .filter(move |feature| feature.discovery || !discovery)
-        .map(|feature| feature.id)
+        .map(|feature| (feature.id, feature.of_namespace))
 }
 
 /// What a host has set.
@@ -90,6 +107,7 @@ pub(crate) struct Features {
     /// How long the host may be silent; zero for as long as it likes.
     pub(crate) keep_alive: Duration,
     host_behavior: [u8; HOST_BEHAVIOR_SIZE],
+    pub(crate) reservation_masks: reservations::Masks,
 }
 
 /// Milliseconds of a clock that the host may set.
@@ -122,6 +140,7 @@ impl Features {
             },
             keep_alive: rounded(setup.keep_alive),
             host_behavior: [0; HOST_BEHAVIOR_SIZE],
+            reservation_masks: Default::default(),
         }
     }
 
@@ -140,7 +159,8 @@ pub(crate) fn get(controller: &Controller, command: &Command, units: &mut ScsiCh
     let defaults;
     let state;
     // Select.
-    let features = match command.cdw::<10>() >> 8 & 7 {
+    let select = command.cdw::<10>() >> 8 & 7;
+    let features = match select {
         0 => {
             state = controller.lock();
             &state.features
@@ -150,8 +170,11 @@ pub(crate) fn get(controller: &Controller, command: &Command, units: &mut ScsiCh
             defaults = Features::new(&controller.setup, controller.last_heard());
             &defaults
         }
-        // Supported capabilities: changeable; neither saveable nor of a namespace.
-        3 => return word(u32::from(feature.changeable) << 2),
+        // Supported capabilities: changeable, of a namespace, but not saveable.
+        3 => {
+            let changeable = u32::from(feature.changeable) << 2;
+            return word(changeable | u32::from(feature.of_namespace) << 1);
+        }
         _ => return Err(Status::INVALID_FIELD),
     };
     match feature.id {
@@ -184,16 +207,26 @@ pub(crate) fn get(controller: &Controller, command: &Command, units: &mut ScsiCh
             }
             admin::reply(command, controller.setup.host.id.to_vec())
         }
+        id::RESERVATION_MASK => word(features.reservation_masks.get(command, units)?),
+        id::RESERVATION_PERSISTENCE => {
+            let persists = reservations::persistence(command, units)?;
+            word(u32::from(persists && select == 0))
+        }
         _ => Err(Status::INVALID_FIELD),
     }
 }
 
 /// Set Features (section 5.27), before its data are there if it has any.
-pub(crate) fn set(controller: &Controller, command: &Command) -> Planned {
+pub(crate) fn set(controller: &Controller, command: &Command, units: &mut ScsiChannel) -> Planned {
     let feature = find(controller, command)?;
     // SV.
     if command.cdw::<10>() & 1 << 31 != 0 {
         return Err(Status::FEATURE_NOT_SAVEABLE);
+    }
+    match feature.id {
+        id::RESERVATION_MASK => return reservations::set_mask(controller, command, units),
+        id::RESERVATION_PERSISTENCE => return reservations::set_persistence(command, units),
+        _ => {}
     }
     if !matches!(command.nsid, 0 | u32::MAX) {
         return Err(Status::FEATURE_NOT_NAMESPACE_SPECIFIC);

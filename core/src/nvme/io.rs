@@ -3,12 +3,15 @@
 mod copy;
 mod dataset;
 mod fused;
+mod report;
+mod reserve;
 mod transfer;
 
 use super::command::{Command, Fuse};
 use super::controller::{Controller, ControllerSetup};
 use super::opcodes;
 use super::plan::{Pending, Plan, Planned};
+use super::reservations;
 use super::status::Status;
 use crate::block::{BlockOp, BlockRange};
 use crate::reservations::Access;
@@ -17,6 +20,10 @@ use crate::scsi::{BlockCommand, LogicalUnit, ScsiChannel, UnitIndex};
 pub(crate) use copy::{COPY, copy};
 pub(crate) use dataset::{DATASET_MANAGEMENT, dataset_management};
 pub(crate) use fused::plan_fused;
+pub(crate) use report::{RESERVATION_REPORT, report};
+pub(crate) use reserve::{
+    RESERVATION_ACQUIRE, RESERVATION_REGISTER, RESERVATION_RELEASE, change_reservation,
+};
 pub(crate) use transfer::{compare, flush, read, verify, write, write_zeroes};
 
 /// Page size that limits are counted in: CAP.MPSMIN is zero.
@@ -87,15 +94,23 @@ pub(crate) fn data(
     data: &[u8],
     units: &mut ScsiChannel,
 ) -> Planned {
+    let row = opcodes::io_row(command.opcode).ok_or(Status::INVALID_OPCODE)?;
     check_queue(controller)?;
+    // Things may have changed while the data were under way.
+    check_reservations(command, row.access, units)?;
     match command.opcode {
         DATASET_MANAGEMENT => dataset::ranges(command, data, units),
         COPY => copy::ranges(command, data, units),
+        RESERVATION_REGISTER | RESERVATION_ACQUIRE | RESERVATION_RELEASE => {
+            reserve::keys(command, data, units)
+        }
         _ => Err(Status::INVALID_OPCODE),
     }
 }
 
 /// Whether reservations let the host do what a command does. A namespace that is not there is for the command to find out.
+///
+/// Every way from a command to a plan goes through here: [`plan`], [`data`] and [`plan_fused`].
 #[inline]
 fn check_reservations(
     command: &Command,
@@ -151,6 +166,15 @@ impl<'a> Namespace<'a> {
         let namespace = Self::of(command, units)?;
         if namespace.unit.write_protected() {
             return Err(Status::NAMESPACE_WRITE_PROTECTED);
+        }
+        Ok(namespace)
+    }
+
+    /// The same for commands about reservations, which no namespace has that cannot be reserved.
+    fn to_reserve(command: &Command, units: &'a mut ScsiChannel) -> Result<Self, Status> {
+        let namespace = Self::of(command, units)?;
+        if !reservations::can_reserve(namespace.unit) {
+            return Err(Status::INVALID_OPCODE);
         }
         Ok(namespace)
     }

@@ -4,6 +4,7 @@ mod ana;
 mod effects;
 mod errors;
 mod health;
+mod reservations;
 
 use super::command::Command;
 use super::controller::{Controller, Kind};
@@ -52,6 +53,7 @@ static PAGES: &[Page] = &[
     page(0x0c, Who::Io, ana::page),
     page(0x12, Who::Io, effects::features),
     page(0x70, Who::Discovery, discovery),
+    page(0x80, Who::Io, reservations::page),
 ];
 
 /// Bytes that a reply is filled up to with zeros. Whoever asks for more than a page has gets the page: what comes behind it is not

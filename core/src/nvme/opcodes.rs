@@ -11,8 +11,12 @@ use crate::reservations::Access;
 use crate::scsi::ScsiChannel;
 
 /// Optional NVM commands that there are (ONCS, NVMe base 2.0 figure 275): Compare, Dataset Management, Write Zeroes, Verify and
-/// Copy. Save and Select in Set Features, reservations, timestamps and Write Uncorrectable are not here.
+/// Copy. Save and Select in Set Features, timestamps and Write Uncorrectable are not here, nor are reservations, which not every
+/// namespace has.
 pub(crate) const ONCS: u16 = 1 | 1 << 2 | 1 << 3 | 1 << 7 | 1 << 8;
+
+/// Reservations, in the same.
+pub(crate) const ONCS_RESERVATIONS: u16 = 1 << 5;
 
 /// Fused operations that there are (FUSES, NVMe base 2.0 figure 275): Compare and Write.
 pub(crate) const FUSES: u16 = 1;
@@ -25,7 +29,7 @@ pub(crate) struct IoRow {
     pub(crate) opcode: u8,
     pub(crate) name: &'static str,
     pub(crate) effects: Effects,
-    /// What it does, as far as reservations care.
+    /// What it does, as far as reservations care. Commands about reservations have rules of their own, which are the table's.
     pub(crate) access: Access,
     pub(crate) plan: fn(&Controller, &Command, &mut ScsiChannel) -> Planned,
 }
@@ -78,7 +82,7 @@ const fn admin(opcode: u8, name: &'static str, effects: Effects, discovery: bool
     }
 }
 
-/// NVM command set 1.0 section 3, sorted by opcode.
+/// NVM command set 1.0 section 3 and NVMe base 2.0 section 7, sorted by opcode.
 #[rustfmt::skip]
 pub(crate) static IO: &[IoRow] = &[
     io(0x00, "Flush", Effects::NONE, Access::Writes, io::flush),
@@ -88,6 +92,10 @@ pub(crate) static IO: &[IoRow] = &[
     io(0x08, "Write Zeroes", Effects::CONTENT, Access::Writes, io::write_zeroes),
     io(io::DATASET_MANAGEMENT, "Dataset Management", Effects::CONTENT, Access::Writes, io::dataset_management),
     io(0x0c, "Verify", Effects::NONE, Access::Reads, io::verify),
+    io(io::RESERVATION_REGISTER, "Reservation Register", Effects::NONE, Access::Informs, io::change_reservation),
+    io(io::RESERVATION_REPORT, "Reservation Report", Effects::NONE, Access::Informs, io::report),
+    io(io::RESERVATION_ACQUIRE, "Reservation Acquire", Effects::NONE, Access::Informs, io::change_reservation),
+    io(io::RESERVATION_RELEASE, "Reservation Release", Effects::NONE, Access::Informs, io::change_reservation),
     io(io::COPY, "Copy", Effects::CONTENT, Access::Writes, io::copy),
 ];
 
@@ -103,6 +111,22 @@ pub(crate) static ADMIN: &[AdminRow] = &[
     admin(0x18, "Keep Alive", Effects::NONE, true),
     admin(0x7f, "Fabrics", Effects::UNLISTED, true),
 ];
+
+/// The I/O commands that a controller has. Those about reservations are only there if any namespace can be reserved.
+pub(crate) fn io_rows(reservations: bool) -> impl Iterator<Item = &'static IoRow> {
+    IO.iter()
+        .filter(move |row| reservations || !is_about_reservations(row.opcode))
+}
+
+fn is_about_reservations(opcode: u8) -> bool {
+    matches!(
+        opcode,
+        io::RESERVATION_REGISTER
+            | io::RESERVATION_REPORT
+            | io::RESERVATION_ACQUIRE
+            | io::RESERVATION_RELEASE
+    )
+}
 
 /// The row of each I/O opcode; `IO.len()` where there is none.
 static IO_ROWS: [u8; 256] = {
@@ -190,6 +214,10 @@ mod tests {
             (0x08, Moves::Nothing),
             (0x09, Moves::ToController),
             (0x0c, Moves::Nothing),
+            (0x0d, Moves::ToController),
+            (0x0e, Moves::ToHost),
+            (0x11, Moves::ToController),
+            (0x15, Moves::ToController),
             (0x19, Moves::ToController),
         ] {
             assert_eq!(moves(opcode), expected, "{opcode:02x}");
@@ -203,11 +231,15 @@ mod tests {
             (0x04, 1),
             (0x09, 2),
             (0x08, 3),
+            (0x0d, 5),
+            (0x0e, 5),
+            (0x11, 5),
+            (0x15, 5),
             (0x0c, 7),
             (0x19, 8),
         ];
         for (opcode, bit) in bits {
-            let announced = ONCS & 1 << bit != 0;
+            let announced = (ONCS | ONCS_RESERVATIONS) & 1 << bit != 0;
             assert_eq!(announced, io_row(opcode).is_some(), "{opcode:02x}");
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::reservations::Registrant;
 use crate::scsi::testing::{luns, model, port, thin_model, unit_of};
 use crate::scsi::{DiskModel, LogicalUnit, ScsiChannel, ScsiSession};
 
@@ -68,6 +69,11 @@ pub(crate) fn disks() -> Vec<(u32, Arc<LogicalUnit>)> {
         .into()
 }
 
+/// Whom registrations of a host belong to.
+pub(crate) fn registrant(host: [u8; 16]) -> Registrant {
+    Registrant::Nvme { host }
+}
+
 /// An admin queue.
 pub(crate) struct Admin {
     pub(crate) queue: Queue,
@@ -82,7 +88,7 @@ impl Admin {
         let map: Vec<_> = disks.iter().map(|(number, unit)| (*number, unit)).collect();
         Self {
             queue: Queue::new(Controller::new(setup), 0),
-            units: ScsiSession::new(port(), None, &luns(&map)).channel(),
+            units: ScsiSession::new(port(), Some(registrant(HOST_ID)), &luns(&map)).channel(),
             disks,
         }
     }

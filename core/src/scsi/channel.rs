@@ -13,7 +13,7 @@ use super::response::Response;
 use super::session::ScsiSession;
 use super::unit::{LogicalUnit, ResetKind, UnitId};
 use crate::block::{BlockFault, BlockOp, Extent};
-use crate::reservations::{Access, Refusal};
+use crate::reservations::{Access, Refusal, Seat};
 
 /// Names a logical unit within one channel, for as long as the channel lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -155,6 +155,16 @@ impl ScsiChannel {
             self.refresh();
         }
         find(&self.slots, number).map(|slot| slot.nexus.allows(access))
+    }
+
+    /// The session's places at the tables of all logical units, with their numbers.
+    pub(crate) fn seats(&mut self) -> impl Iterator<Item = (u32, &Seat)> {
+        if self.generation != self.session.generation() {
+            self.refresh();
+        }
+        self.slots
+            .iter()
+            .map(|slot| (slot.number, &**slot.nexus.seat()))
     }
 
     /// Ends a change of reservations that was planned here.

@@ -3,7 +3,7 @@
 use super::{Data, MAX_NSID};
 use crate::nvme::controller::{Controller, Kind};
 use crate::nvme::properties::{GRANULARITY, VERSION};
-use crate::nvme::{MAX_NQN, SQE_SIZE, events, features, io, log, opcodes};
+use crate::nvme::{MAX_NQN, SQE_SIZE, events, features, io, log, opcodes, reservations};
 use crate::scsi::ScsiChannel;
 
 /// MNAN, unless there are more: hosts make room for that many.
@@ -40,7 +40,11 @@ pub(super) fn io(controller: &Controller, units: &mut ScsiChannel) -> Data {
     // SQES, CQES: required and maximum size, as powers of two.
     data.put(512, &[0x66, 0x44]);
     data.put_u32(516, MAX_NSID);
-    data.put_u16(520, opcodes::ONCS | features::ONCS);
+    let reservations = match reservations::reservable(units).is_empty() {
+        true => 0,
+        false => opcodes::ONCS_RESERVATIONS,
+    };
+    data.put_u16(520, opcodes::ONCS | features::ONCS | reservations);
     data.put_u16(522, opcodes::FUSES);
     // VWC: there may be one (MODE SELECT can switch it on at any time), and Flush is for one namespace.
     data.put(525, &[1 | 0b10 << 1]);

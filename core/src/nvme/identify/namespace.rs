@@ -2,7 +2,7 @@
 
 use super::Data;
 use crate::nvme::io::CopyLimits;
-use crate::nvme::log;
+use crate::nvme::{log, reservations};
 use crate::scsi::{DiskModel, LogicalUnit};
 
 /// NMIC: other controllers may have it, too.
@@ -23,6 +23,7 @@ pub(super) fn nvm(unit: &LogicalUnit) -> Data {
     data.put(24, &[1 << 4]);
     // NLBAF, FLBAS: one format, without metadata.
     data.put(30, &[SHARED]);
+    data.put(31, &[reservations::capabilities(unit)]);
     data.put(33, &[deallocation(model)]);
     let bytes = u128::from(capacity) * u128::from(model.block_size);
     data.put(48, &bytes.to_le_bytes());
@@ -45,6 +46,7 @@ pub(super) fn any(unit: &LogicalUnit) -> Data {
     // NSFEAT: RMEDIA, the medium spins. That there is no write cache is not said: it can be switched on.
     data.put(0, &[u8::from(unit.model().rotational) << 4]);
     data.put(1, &[SHARED]);
+    data.put(2, &[reservations::capabilities(unit)]);
     data.put_u32(4, log::ANA_GROUP);
     data.put(8, &[write_protected(unit)]);
     // NSTAT: ready.

@@ -1,12 +1,13 @@
 //! Fused operations (NVM command set 1.0 section 3.4): Compare and Write is the only one.
 
-use super::{Namespace, check_data, check_queue, fua};
+use super::{Namespace, check_data, check_queue, check_reservations, fua};
 use crate::block::BlockOp;
 use crate::nvme::command::{Command, Fuse};
 use crate::nvme::controller::Controller;
 use crate::nvme::opcodes::{COMPARE, WRITE};
 use crate::nvme::plan::Planned;
 use crate::nvme::status::Status;
+use crate::reservations::Access;
 use crate::scsi::ScsiChannel;
 
 /// Plans a compare that is fused with a write.
@@ -29,6 +30,8 @@ pub(crate) fn plan_fused(
     {
         return Err(Status::INVALID_FIELD);
     }
+    // Both are for the same namespace, and whoever may write may compare.
+    check_reservations(write, Access::Writes, units)?;
     let namespace = Namespace::to_change(write, units)?;
     let unit = namespace.unit;
     let range = namespace.range(write)?;

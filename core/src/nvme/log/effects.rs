@@ -4,6 +4,7 @@ use super::{Request, put};
 use crate::nvme::controller::Controller;
 use crate::nvme::features;
 use crate::nvme::opcodes::{self, Effects};
+use crate::nvme::reservations;
 use crate::nvme::status::Status;
 use crate::scsi::ScsiChannel;
 
@@ -16,7 +17,7 @@ const IO: usize = 1024;
 pub(super) fn commands(
     controller: &Controller,
     request: &Request,
-    _units: &mut ScsiChannel,
+    units: &mut ScsiChannel,
 ) -> Result<Vec<u8>, Status> {
     if request.command_set != NVM {
         return Err(Status::INVALID_COMMAND_SET);
@@ -32,14 +33,18 @@ pub(super) fn commands(
     for row in opcodes::admin_rows(&controller.setup.kind) {
         set(0, row.opcode, row.effects);
     }
-    for row in opcodes::IO {
+    let reservations = !reservations::reservable(units).is_empty();
+    for row in opcodes::io_rows(reservations) {
         set(IO, row.opcode, row.effects);
     }
     Ok(data)
 }
 
-/// FSUPP, and FSP: all features are of the controller. Changing one changes nothing but that.
-const SUPPORTED: u32 = 1 | 1 << 21;
+/// FSUPP: it is supported. Changing a feature changes nothing but that.
+const SUPPORTED: u32 = 1;
+/// FSP: whose it is.
+const OF_NAMESPACE: u32 = 1 << 20;
+const OF_CONTROLLER: u32 = 1 << 21;
 
 /// Feature Identifiers Supported and Effects.
 pub(super) fn features(
@@ -48,8 +53,14 @@ pub(super) fn features(
     _units: &mut ScsiChannel,
 ) -> Result<Vec<u8>, Status> {
     let mut data = vec![0; 256 * 4];
-    for id in features::identifiers(&controller.setup.kind) {
-        put(&mut data, usize::from(id) * 4, &SUPPORTED.to_le_bytes());
+    for (id, of_namespace) in features::identifiers(&controller.setup.kind) {
+        let scope = if of_namespace {
+            OF_NAMESPACE
+        } else {
+            OF_CONTROLLER
+        };
+        let effects = SUPPORTED | scope;
+        put(&mut data, usize::from(id) * 4, &effects.to_le_bytes());
     }
     Ok(data)
 }

@@ -42,8 +42,8 @@ fn controller_fields_that_linux_checks() {
     assert_eq!(u16_at(&id, 514), 128);
     assert_eq!(u32_at(&id, 516), Lun::LIMIT);
     assert_eq!(u32_at(&id, 540), 1024);
-    // ONCS: Compare, Dataset Management, Write Zeroes, Save and Select, Timestamp, Verify, Copy. FUSES, VWC.
-    assert_eq!(u16_at(&id, 520), 0x01dd);
+    // ONCS: Compare, Dataset Management, Write Zeroes, Save and Select, reservations, Timestamp, Verify, Copy. FUSES, VWC.
+    assert_eq!(u16_at(&id, 520), 0x01fd);
     assert_eq!(u16_at(&id, 522), 1);
     assert_eq!(id[525], 0x05);
     // AWUN, AWUPF, OCFS.
@@ -113,7 +113,7 @@ fn a_fully_provisioned_namespace() {
     let ns = Admin::enabled(Kind::Io).identify(0x00, 1);
     assert_eq!([0, 8, 16].map(|at| u64_at(&ns, at)), [CAPACITY; 3]);
     // NSFEAT, NLBAF, FLBAS, MC, DPC, DPS, NMIC, RESCAP, FPI, DLFEAT.
-    assert_eq!(ns[24..34], [0x10, 0, 0, 0, 0, 0, 1, 0, 0, 0]);
+    assert_eq!(ns[24..34], [0x10, 0, 0, 0, 0, 0, 1, 0xff, 0, 0]);
     assert_eq!(u64_at(&ns, 48), CAPACITY * 512);
     // NPWG, NPWA, NPDG, NPDA, NOWS: physical blocks of 4096 bytes.
     assert_eq!(
@@ -159,9 +159,9 @@ fn a_thin_namespace_with_large_blocks() {
 fn a_read_only_namespace() {
     let mut admin = Admin::enabled(Kind::Io);
     assert_eq!(admin.identify(0x00, 5)[99], 1);
-    // NSFEAT (rotational), NMIC, ANAGRPID, NSATTR, NSTAT.
+    // NSFEAT (rotational), NMIC, RESCAP, ANAGRPID, NSATTR, NSTAT.
     let ns = admin.identify(0x08, 5);
-    assert_eq!(ns[..2], [0x10, 1]);
+    assert_eq!(ns[..3], [0x10, 1, 0xff]);
     assert_eq!(u32_at(&ns, 4), 1);
     assert_eq!([ns[8], ns[14]], [1, 1]);
     let ns = admin.identify(0x08, 1);

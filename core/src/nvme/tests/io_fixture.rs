@@ -9,6 +9,8 @@ use crate::nvme::controller::{Controller, ControllerSetup, Host, Kind};
 use crate::nvme::plan::{Completion, Plan};
 use crate::nvme::queue::Queue;
 use crate::nvme::status::Status;
+use crate::nvme::testing::registrant;
+use crate::reservations::Registrant;
 use crate::scsi::testing::{CAPACITY, luns, model, port, thin_model};
 use crate::scsi::{BlockCommand, DiskModel, LogicalUnit, ScsiChannel, ScsiSession, UnitId};
 
@@ -20,6 +22,9 @@ pub(super) const THIN: u32 = 2;
 pub(super) const READ_ONLY: u32 = 3;
 /// Namespace 5: 4096 byte blocks, no volatile cache.
 pub(super) const LARGE: u32 = 5;
+
+/// The host.
+pub(super) const HOST: [u8; 16] = [9; 16];
 
 /// Blocks of each of them.
 pub(super) const BLOCKS: u64 = CAPACITY;
@@ -44,20 +49,30 @@ impl Io {
             write_cache: false,
             ..model()
         };
-        let disks: Vec<_> = [
+        Self::of_models([
             (PLAIN, model()),
             (THIN, thin_model()),
             (READ_ONLY, read_only),
             (LARGE, large),
-        ]
-        .into_iter()
-        .map(|(nsid, model)| {
+        ])
+    }
+
+    /// With namespaces like these.
+    pub(super) fn of_models<const COUNT: usize>(models: [(u32, DiskModel); COUNT]) -> Self {
+        let disk = |(nsid, model): (u32, DiskModel)| {
             let unit = LogicalUnit::new(UnitId(nsid), model).expect("a valid model");
             (nsid - 1, Arc::new(unit))
-        })
-        .collect();
+        };
+        Self::of_disks(models.map(disk).into(), Some(registrant(HOST)))
+    }
+
+    /// Of a host with a session of its own for these disks.
+    pub(super) fn of_disks(
+        disks: Vec<(u32, Arc<LogicalUnit>)>,
+        registrant: Option<Registrant>,
+    ) -> Self {
         let map: Vec<_> = disks.iter().map(|(number, unit)| (*number, unit)).collect();
-        let session = ScsiSession::new(port(), None, &luns(&map));
+        let session = ScsiSession::new(port(), registrant, &luns(&map));
         let controller = controller(Kind::Io);
         controller.ready.store(true, Ordering::Release);
         Self {
@@ -68,13 +83,22 @@ impl Io {
         }
     }
 
+    /// Another host, or the same one with another controller.
+    pub(super) fn other(&self, registrant: Option<Registrant>) -> Self {
+        Self::of_disks(self.disks.clone(), registrant)
+    }
+
     /// The same with the admin queue of a controller that is enabled.
     pub(super) fn admin() -> Self {
         Self::admin_of(Kind::Io)
     }
 
     pub(super) fn admin_of(kind: Kind) -> Self {
-        let mut io = Self::new();
+        Self::new().into_admin(kind)
+    }
+
+    pub(super) fn into_admin(self, kind: Kind) -> Self {
+        let mut io = self;
         io.queue = Queue::new(controller(kind), 0);
         // Property Set of CC: entries of 64 and 16 bytes, enabled.
         let mut enable = command(0x7f, 0, 0, 1);
@@ -145,7 +169,7 @@ pub(super) fn controller(kind: Kind) -> Arc<Controller> {
         subsystem: "nqn.2026-11.example:disks".into(),
         host: Host {
             nqn: "nqn.2026-11.example:host".into(),
-            id: [9; 16],
+            id: HOST,
         },
         serial: "0123456789".into(),
         port: 1,

@@ -53,7 +53,7 @@ fn supported_pages_are_those_that_are_there() {
     for (mut io, expected) in [
         (
             Io::admin(),
-            &[0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x0c, 0x12][..],
+            &[0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x0c, 0x12, 0x80][..],
         ),
         (discovery(), &[0x00, 0x01, 0x70][..]),
     ] {
@@ -234,7 +234,7 @@ fn effects_are_those_of_the_table() {
     let mut io = Io::admin();
     let data = io.log(0x05, 4096);
     let admin = [0x02, 0x06, 0x08, 0x09, 0x0a, 0x0c, 0x18];
-    let reading = [0x00, 0x02, 0x05, 0x0c];
+    let reading = [0x00, 0x02, 0x05, 0x0c, 0x0d, 0x0e, 0x11, 0x15];
     let changing = [0x01, 0x08, 0x09, 0x19];
     for opcode in 0..=255_usize {
         let expected = u32::from(admin.contains(&opcode));
@@ -257,17 +257,23 @@ fn features_that_are_listed_are_there() {
     let mut io = Io::admin();
     let data = io.log(0x12, 1024);
     for id in 0..=255_usize {
-        let mut get = command(0x0a, 0, 0, 1);
+        let mut get = command(0x0a, PLAIN, 0, 1);
         // Current value; an extended host identifier.
         get.cdw10 = [id as u32, 1, 0, 0, 0, 0];
         let there = match io.plan(&get) {
             Plan::Respond(completion) => completion.status.is_success(),
             other => matches!(other, Plan::Reply(_)),
         };
-        let expected = if there { 1 | 1 << 21 } else { 0 };
+        let scope = if matches!(id, 0x82 | 0x83) {
+            1 << 20
+        } else {
+            1 << 21
+        };
+        let expected = if there { 1 | scope } else { 0 };
         assert_eq!(u32_at(&data, id * 4), expected, "{id:02x}");
     }
     assert_eq!(u32_at(&data, 0x0b * 4), 0x20_0001);
+    assert_eq!(u32_at(&data, 0x82 * 4), 0x10_0001);
 }
 
 #[test]
