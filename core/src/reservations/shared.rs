@@ -130,6 +130,11 @@ impl Reservations {
         Ok(())
     }
 
+    /// Whether anybody has reserved the unit by SCSI-2's RESERVE.
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.lock().is_reserved()
+    }
+
     /// A reset ends what SCSI-2's RESERVE has reserved (SPC-2 section 5.5.1).
     pub(crate) fn reset(&self) {
         let mut state = self.lock();

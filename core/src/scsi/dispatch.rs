@@ -13,6 +13,7 @@ use super::plan::{
 };
 use super::provisioning;
 use super::request_sense;
+use super::reserve;
 use super::response::{Response, Status};
 use super::sense::{Sense, codes};
 use super::session::ScsiSession;
@@ -49,6 +50,9 @@ pub(crate) fn parameters(
         ParameterList::ModeSelect10 => mode::selected(&pending, data, mode::HeaderForm::Ten),
         ParameterList::Unmap => provisioning::unmap_list(&pending, data),
         ParameterList::ExtendedCopy => copy::extended_copy_list(session, slots, &pending, data),
+        ParameterList::ReserveOut(request) => {
+            reserve::reserve_out_list(session, &pending, request, data)
+        }
     };
     planned.unwrap_or_else(|sense| Plan::Respond(Response::check_condition_of(&nexus.unit, sense)))
 }

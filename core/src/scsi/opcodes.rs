@@ -18,6 +18,7 @@ use super::provisioning;
 use super::read_write;
 use super::report_opcodes;
 use super::request_sense;
+use super::reserve;
 use super::sense::{Sense, codes};
 use super::target_port_groups;
 use crate::reservations::Access;
@@ -27,6 +28,8 @@ pub(crate) const INQUIRY: u8 = 0x12;
 pub(crate) const REPORT_LUNS: u8 = 0xa0;
 const SERVICE_ACTION_IN_16: u8 = 0x9e;
 const MAINTENANCE_IN: u8 = 0xa3;
+const PERSISTENT_RESERVE_IN: u8 = 0x5e;
+const PERSISTENT_RESERVE_OUT: u8 = 0x5f;
 pub(crate) const THIRD_PARTY_COPY_OUT: u8 = 0x83;
 pub(crate) const THIRD_PARTY_COPY_IN: u8 = 0x84;
 
@@ -40,7 +43,8 @@ pub(crate) struct Row {
     /// that is looked at. As long as the CDB.
     pub(crate) usage: &'static [u8],
     pub(crate) flags: Flags,
-    /// What it does, as far as reservations care.
+    /// What it does, as far as reservations care (SPC-4 table 66, SBC-3 table 13; SPC-2 tables 10 and B.1 where it is reserved by RESERVE).
+    /// If that depends on its fields it is the least of all, and the rest is up to its planner.
     pub(crate) access: Access,
     pub(crate) plan: Planner,
     /// As the standard writes it.
@@ -156,6 +160,7 @@ const UNMAP: Flags = Flags::WRITES.and(Flags::UNMAPS).and(Flags::SLOW);
 const REPORT: Flags = Flags::NO_MEDIUM;
 const REPEAT: Flags = Flags::WRITES.and(Flags::REPEATS).and(Flags::SLOW);
 
+const RESERVE: Flags = Flags::RESERVES.and(Flags::NO_MEDIUM);
 const COMPARE: Flags = Flags::WRITES.and(Flags::COMPARES);
 const ATOMIC: Flags = Flags::WRITES.and(Flags::ATOMIC);
 
@@ -173,11 +178,13 @@ pub(crate) static ROWS: &[Row] = &[
     row(0x0a, "WRITE (6)", &[0x0a, 0x1f, FF, FF, FF, 0], Flags::WRITES, WRITES, read_write::write6),
     row(0x12, "INQUIRY", &[0x12, 1, FF, FF, FF, 0], EVERYWHERE, ALWAYS, inquiry::of_unit),
     row(0x15, "MODE SELECT (6)", &[0x15, 0x11, 0, 0, FF, 0], REPORT, WRITES, mode::select6),
-    row(0x1a, "MODE SENSE (6)", &[0x1a, 0x08, FF, FF, FF, 0], REPORT, WRITES, mode::sense6),
-    row(0x1b, "START STOP UNIT", &[0x1b, 1, 0, 0, 0xf7, 0], Flags::SLOW.and(REPORT), INFORMS, power::start_stop_unit),
+    row(0x16, "RESERVE (6)", &[0x16, 0x11, 0, 0, 0, 0], RESERVE, INFORMS, reserve::reserve),
+    row(0x17, "RELEASE (6)", &[0x17, 0x11, 0, 0, 0, 0], RESERVE, ALWAYS, reserve::release),
+    row(0x1a, "MODE SENSE (6)", &[0x1a, 0x08, FF, FF, FF, 0], REPORT, READS, mode::sense6),
+    row(0x1b, "START STOP UNIT", &[0x1b, 1, 0, 0, 0xf7, 0], Flags::SLOW.and(REPORT), ALWAYS, power::start_stop_unit),
     row(0x1d, "SEND DIAGNOSTIC", &[0x1d, 0xf7, 0, FF, FF, 0], REPORT, WRITES, power::send_diagnostic),
-    row(0x1e, "PREVENT ALLOW MEDIUM REMOVAL", &[0x1e, 0, 0, 0, 3, 0], REPORT, INFORMS, power::prevent_allow),
-    row(0x25, "READ CAPACITY (10)", &[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], REPORT, INFORMS, capacity::read10),
+    row(0x1e, "PREVENT ALLOW MEDIUM REMOVAL", &[0x1e, 0, 0, 0, 3, 0], REPORT, ALWAYS, power::prevent_allow),
+    row(0x25, "READ CAPACITY (10)", &[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], REPORT, ALWAYS, capacity::read10),
     row(0x28, "READ (10)", &[0x28, 0xe0 | CACHE, FF, FF, FF, FF, 0, FF, FF, 0], Flags::NONE, READS, read_write::read10),
     row(0x2a, "WRITE (10)", &[0x2a, 0xe0 | CACHE, FF, FF, FF, FF, 0, FF, FF, 0], Flags::WRITES, WRITES, read_write::write10),
     row(0x2e, "WRITE AND VERIFY (10)", &[0x2e, 0xe0 | CHECK, FF, FF, FF, FF, 0, FF, FF, 0], Flags::WRITES, WRITES, read_write::write_verify10),
@@ -187,9 +194,23 @@ pub(crate) static ROWS: &[Row] = &[
     row(0x37, "READ DEFECT DATA (10)", &[0x37, 0, 0x1f, 0, 0, 0, 0, FF, FF, 0], Flags::NONE, READS, defects::read10),
     row(0x41, "WRITE SAME (10)", &[0x41, 0xf8, FF, FF, FF, FF, 0, FF, FF, 0], REPEAT, WRITES, provisioning::write_same10),
     row(0x42, "UNMAP", &[0x42, 1, 0, 0, 0, 0, 0, FF, FF, 0], UNMAP, WRITES, provisioning::unmap),
-    row(0x4d, "LOG SENSE", &[0x4d, 1, FF, FF, 0, FF, FF, FF, FF, 0], REPORT, INFORMS, log::log_sense),
+    row(0x4d, "LOG SENSE", &[0x4d, 1, FF, FF, 0, FF, FF, FF, FF, 0], REPORT, ALWAYS, log::log_sense),
     row(0x55, "MODE SELECT (10)", &[0x55, 0x11, 0, 0, 0, 0, 0, FF, FF, 0], REPORT, WRITES, mode::select10),
-    row(0x5a, "MODE SENSE (10)", &[0x5a, 0x18, FF, FF, 0, 0, 0, FF, FF, 0], REPORT, WRITES, mode::sense10),
+    row(0x56, "RESERVE (10)", &[0x56, 0x13, 0, 0, 0, 0, 0, 0, 0, 0], RESERVE, INFORMS, reserve::reserve),
+    row(0x57, "RELEASE (10)", &[0x57, 0x13, 0, 0, 0, 0, 0, 0, 0, 0], RESERVE, ALWAYS, reserve::release),
+    row(0x5a, "MODE SENSE (10)", &[0x5a, 0x18, FF, FF, 0, 0, 0, FF, FF, 0], REPORT, READS, mode::sense10),
+    action(PERSISTENT_RESERVE_IN, 0x00, "PERSISTENT RESERVE IN, READ KEYS", &[0x5e, 0, 0, 0, 0, 0, 0, FF, FF, 0], RESERVE, INFORMS, reserve::read_keys),
+    action(PERSISTENT_RESERVE_IN, 0x01, "PERSISTENT RESERVE IN, READ RESERVATION", &[0x5e, 1, 0, 0, 0, 0, 0, FF, FF, 0], RESERVE, INFORMS, reserve::read_reservation),
+    action(PERSISTENT_RESERVE_IN, 0x02, "PERSISTENT RESERVE IN, REPORT CAPABILITIES", &[0x5e, 2, 0, 0, 0, 0, 0, FF, FF, 0], RESERVE, INFORMS, reserve::report_capabilities),
+    action(PERSISTENT_RESERVE_IN, 0x03, "PERSISTENT RESERVE IN, READ FULL STATUS", &[0x5e, 3, 0, 0, 0, 0, 0, FF, FF, 0], RESERVE, INFORMS, reserve::read_full_status),
+    action(PERSISTENT_RESERVE_OUT, 0x00, "PERSISTENT RESERVE OUT, REGISTER", &[0x5f, 0, 0, 0, 0, FF, FF, FF, FF, 0], RESERVE, INFORMS, reserve::persistent_reserve_out),
+    action(PERSISTENT_RESERVE_OUT, 0x01, "PERSISTENT RESERVE OUT, RESERVE", &[0x5f, 1, FF, 0, 0, FF, FF, FF, FF, 0], RESERVE, INFORMS, reserve::persistent_reserve_out),
+    action(PERSISTENT_RESERVE_OUT, 0x02, "PERSISTENT RESERVE OUT, RELEASE", &[0x5f, 2, FF, 0, 0, FF, FF, FF, FF, 0], RESERVE, INFORMS, reserve::persistent_reserve_out),
+    action(PERSISTENT_RESERVE_OUT, 0x03, "PERSISTENT RESERVE OUT, CLEAR", &[0x5f, 3, 0, 0, 0, FF, FF, FF, FF, 0], RESERVE, INFORMS, reserve::persistent_reserve_out),
+    action(PERSISTENT_RESERVE_OUT, 0x04, "PERSISTENT RESERVE OUT, PREEMPT", &[0x5f, 4, FF, 0, 0, FF, FF, FF, FF, 0], RESERVE, INFORMS, reserve::persistent_reserve_out),
+    action(PERSISTENT_RESERVE_OUT, 0x05, "PERSISTENT RESERVE OUT, PREEMPT AND ABORT", &[0x5f, 5, FF, 0, 0, FF, FF, FF, FF, 0], RESERVE.and(Flags::SLOW), INFORMS, reserve::persistent_reserve_out),
+    action(PERSISTENT_RESERVE_OUT, 0x06, "PERSISTENT RESERVE OUT, REGISTER AND IGNORE EXISTING KEY", &[0x5f, 6, 0, 0, 0, FF, FF, FF, FF, 0], RESERVE, INFORMS, reserve::persistent_reserve_out),
+    action(PERSISTENT_RESERVE_OUT, 0x07, "PERSISTENT RESERVE OUT, REGISTER AND MOVE", &[0x5f, 7, 0xf0, 0, 0, FF, FF, FF, FF, 0], RESERVE, INFORMS, reserve::persistent_reserve_out),
     action(THIRD_PARTY_COPY_OUT, 0x00, "EXTENDED COPY", &[0x83, 0, 0, 0, 0, 0, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], Flags::SLOW, WRITES, copy::extended_copy),
     action(THIRD_PARTY_COPY_IN, 0x00, "RECEIVE COPY STATUS", &[0x84, 0, FF, 0, 0, 0, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, INFORMS, copy::status),
     action(THIRD_PARTY_COPY_IN, 0x03, "RECEIVE COPY OPERATING PARAMETERS", &[0x84, 3, 0, 0, 0, 0, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, INFORMS, copy::operating_parameters),
@@ -204,12 +225,12 @@ pub(crate) static ROWS: &[Row] = &[
     row(0x91, "SYNCHRONIZE CACHE (16)", &[0x91, 2, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::SLOW, WRITES, read_write::synchronize16),
     row(0x93, "WRITE SAME (16)", &[0x93, 0xf9, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], REPEAT, WRITES, provisioning::write_same16),
     row(0x9c, "WRITE ATOMIC (16)", &[0x9c, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], ATOMIC, WRITES, read_write::write_atomic16),
-    action(SERVICE_ACTION_IN_16, 0x10, "READ CAPACITY (16)", &[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, INFORMS, capacity::read16),
+    action(SERVICE_ACTION_IN_16, 0x10, "READ CAPACITY (16)", &[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, ALWAYS, capacity::read16),
     action(SERVICE_ACTION_IN_16, 0x12, "GET LBA STATUS", &[0x9e, 0x12, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::SLOW, READS, lba_status::get_lba_status),
     row(0xa0, "REPORT LUNS", &[0xa0, 0, FF, 0, 0, 0, FF, FF, FF, FF, 0, 0], INVENTORY, ALWAYS, luns::report_luns),
     action(MAINTENANCE_IN, 0x0a, "REPORT TARGET PORT GROUPS", &[0xa3, 0xea, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, INFORMS, target_port_groups::report),
-    action(MAINTENANCE_IN, 0x0c, "REPORT SUPPORTED OPERATION CODES", &[0xa3, 0x0c, 0x87, FF, FF, FF, FF, FF, FF, FF, 0, 0], REPORT, INFORMS, report_opcodes::operation_codes),
-    action(MAINTENANCE_IN, 0x0d, "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", &[0xa3, 0x0d, 0x80, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, INFORMS, report_opcodes::task_management),
+    action(MAINTENANCE_IN, 0x0c, "REPORT SUPPORTED OPERATION CODES", &[0xa3, 0x0c, 0x87, FF, FF, FF, FF, FF, FF, FF, 0, 0], REPORT, READS, report_opcodes::operation_codes),
+    action(MAINTENANCE_IN, 0x0d, "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", &[0xa3, 0x0d, 0x80, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, READS, report_opcodes::task_management),
     row(0xa8, "READ (12)", &[0xa8, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::NONE, READS, read_write::read12),
     row(0xaa, "WRITE (12)", &[0xaa, 0xe0 | CACHE, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::WRITES, WRITES, read_write::write12),
     row(0xae, "WRITE AND VERIFY (12)", &[0xae, 0xe0 | CHECK, FF, FF, FF, FF, FF, FF, FF, FF, 0, 0], Flags::WRITES, WRITES, read_write::write_verify12),
@@ -263,11 +284,12 @@ pub(crate) fn plain(cdb: &[u8]) -> Option<&'static Row> {
 
 /// The row for a CDB that a disk has.
 pub(crate) fn find(cdb: &[u8], model: &DiskModel) -> Result<&'static Row, Sense> {
-    let row = find_anywhere(cdb)?;
-    if row.available(model) {
-        Ok(row)
-    } else {
-        Err(codes::INVALID_OPCODE.into())
+    let with_opcode = || cdb.first().map(|opcode| available(*opcode, model).next());
+    match find_anywhere(cdb) {
+        Ok(row) if row.available(model) => Ok(row),
+        // It is only the service action that there is not.
+        Err(sense) if with_opcode().flatten().is_some() => Err(sense),
+        _ => Err(codes::INVALID_OPCODE.into()),
     }
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::attention::Nexus;
 use super::channel::{Slot, UnitIndex};
-use super::response::Response;
+use super::reserve;
+use super::response::{Response, Status};
 use super::sense::{Sense, codes};
 use super::session::ScsiSession;
 use super::unit::LogicalUnit;
@@ -98,6 +99,7 @@ pub(crate) enum ParameterList {
     ModeSelect10,
     Unmap,
     ExtendedCopy,
+    ReserveOut(reserve::Request),
 }
 
 /// A plan, or why the command is refused.
@@ -119,6 +121,11 @@ impl Context<'_> {
 
     pub(crate) fn data(&self, data: Vec<u8>, allocation_length: u32) -> Planned {
         Ok(Plan::Respond(Response::with_data(data, allocation_length)))
+    }
+
+    /// Refuses the command for somebody else's reservation.
+    pub(crate) fn conflict(&self) -> Planned {
+        Ok(Plan::Respond(Status::ReservationConflict.into()))
     }
 
     pub(crate) fn block(&self, op: BlockOp, fua: bool, dpo: bool) -> Planned {

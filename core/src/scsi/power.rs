@@ -4,6 +4,7 @@ use super::cdb::Cdb;
 use super::plan::{Context, Planned};
 use super::sense::Sense;
 use crate::block::BlockOp;
+use crate::reservations::Access;
 
 /// TEST UNIT READY (SPC-4).
 pub(crate) fn test_unit_ready(context: &Context<'_>, _: &Cdb) -> Planned {
@@ -12,6 +13,11 @@ pub(crate) fn test_unit_ready(context: &Context<'_>, _: &Cdb) -> Planned {
 
 /// START STOP UNIT (SBC-3). A unit is stopped for its initiator alone.
 pub(crate) fn start_stop_unit(context: &Context<'_>, cdb: &Cdb) -> Planned {
+    // Whatever is reserved, a unit may be started (SBC-3 table 13).
+    let starts = cdb.byte(4) & 0xf0 == 0 && cdb.bit(4, 0);
+    if !starts && !context.slot.nexus.allows(Access::Writes) {
+        return context.conflict();
+    }
     // POWER CONDITION: none is supported.
     if cdb.byte(4) & 0xf0 != 0 {
         return Err(Sense::cdb_bits(4, 7));
@@ -44,6 +50,10 @@ pub(crate) fn send_diagnostic(context: &Context<'_>, cdb: &Cdb) -> Planned {
 
 /// PREVENT ALLOW MEDIUM REMOVAL (SPC-4).
 pub(crate) fn prevent_allow(context: &Context<'_>, cdb: &Cdb) -> Planned {
+    // Whatever is reserved, removal may be allowed (SPC-4 table 66).
+    if cdb.byte(4) & 3 != 0 && !context.slot.nexus.allows(Access::Writes) {
+        return context.conflict();
+    }
     // PREVENT values 2 and 3 are obsolete.
     if cdb.bit(4, 1) {
         Err(Sense::cdb_bits(4, 1))

@@ -12,11 +12,7 @@ pub(crate) fn operation_codes(context: &Context<'_>, cdb: &Cdb) -> Planned {
     let timeouts = cdb.bit(2, 7);
     let opcode = cdb.byte(3);
     let action = cdb.u16(4);
-    let rows = || {
-        opcodes::with_opcode(opcode)
-            .iter()
-            .take_while(|row| row.opcode == opcode)
-    };
+    let rows = || opcodes::available(opcode, model);
     let has_actions = rows().any(|row| row.service_action.is_some());
     let with_action = || rows().find(|row| row.service_action.map(u16::from) == Some(action));
     // REPORTING OPTIONS (SPC-4).
@@ -31,7 +27,6 @@ pub(crate) fn operation_codes(context: &Context<'_>, cdb: &Cdb) -> Planned {
         3 => rows().next().filter(|_| action == 0),
         _ => return Err(Sense::cdb_bits(2, 2)),
     };
-    let row = row.filter(|row| row.available(model));
     context.data(one(row, model, timeouts), cdb.u32(6))
 }
 

@@ -10,4 +10,8 @@ mod logs;
 mod modes;
 mod provisioning;
 mod reports;
+mod reserve;
+mod reserve_access;
+mod reserve_hosts;
+mod reserve_lists;
 mod sessions;

@@ -2,6 +2,8 @@
 
 use super::{BLOCK_TO_BLOCK, HEADER_LENGTH, IDENTIFICATION, LIMITS, SEGMENT_LENGTH, TARGET_LENGTH};
 use crate::block::{BlockOp, BlockRange, CopySegment, Transfer};
+use crate::reservations::Access;
+use crate::scsi::attention::Nexus;
 use crate::scsi::cdb::Cdb;
 use crate::scsi::channel::Slot;
 use crate::scsi::plan::{BlockCommand, Context, ParameterList, PendingParameters, Plan, Planned};
@@ -138,16 +140,18 @@ impl<'a> List<'a> {
         let descriptors = self.targets.chunks_exact(TARGET_LENGTH).enumerate();
         let target = descriptors.map(|(index, descriptor)| {
             let target = Target {
-                unit: slots
+                nexus: slots
                     .iter()
-                    .map(|slot| &*slot.nexus.unit)
-                    .find(|unit| is_named(unit, session, &descriptor[4..28])),
+                    .map(|slot| &*slot.nexus)
+                    .find(|nexus| is_named(&nexus.unit, session, &descriptor[4..28])),
                 device_type: descriptor[1] & 0x1f,
             };
             // DISK BLOCK LENGTH, if it is told. An initiator that is wrong about it is wrong about where its data are.
             let block_length = number(descriptor, 29, 3);
-            match target.unit {
-                Some(unit) if block_length != 0 && block_length != unit.block_size().into() => {
+            match target.nexus {
+                Some(nexus)
+                    if block_length != 0 && block_length != nexus.unit.block_size().into() =>
+                {
                     let at = HEADER_LENGTH + index * TARGET_LENGTH + 29;
                     Err(Sense::parameter(at, None))
                 }
@@ -177,7 +181,7 @@ impl<'a> List<'a> {
 /// ignored.
 struct Target<'a> {
     /// Nothing if the session has no such logical unit.
-    unit: Option<&'a LogicalUnit>,
+    nexus: Option<&'a Nexus>,
     device_type: u8,
 }
 
@@ -261,8 +265,8 @@ impl Segment {
         &self,
         targets: &[Target<'a>],
     ) -> Result<Option<(CopySegment, &'a LogicalUnit)>, SegmentError> {
-        let source = reachable(targets, self.source, SOURCE_INDEX)?;
-        let destination = reachable(targets, self.destination, DESTINATION_INDEX)?;
+        let source = reachable(targets, self.source, SOURCE_INDEX, Access::Reads)?;
+        let destination = reachable(targets, self.destination, DESTINATION_INDEX, Access::Writes)?;
         if let Some(code) = write_protection(destination) {
             return Err(SegmentError::At(code, DESTINATION_INDEX));
         }
@@ -304,15 +308,18 @@ fn reachable<'a>(
     targets: &[Target<'a>],
     index: usize,
     field: u16,
+    access: Access,
 ) -> Result<&'a LogicalUnit, SegmentError> {
     let target = targets.get(index);
-    let unit = target.and_then(|target| target.unit);
-    let unit = unit.ok_or(SegmentError::At(codes::COPY_TARGET_UNREACHABLE, field))?;
+    let nexus = target.and_then(|target| target.nexus);
+    let nexus = nexus.ok_or(SegmentError::At(codes::COPY_TARGET_UNREACHABLE, field))?;
     match target {
         Some(target) if target.device_type != 0 => {
             Err(SegmentError::At(codes::COPY_DEVICE_TYPE, field))
         }
-        _ => Ok(unit),
+        // The copy manager reads and writes for the session, and is told of a conflict in its place.
+        _ if !nexus.allows(access) => Err(SegmentError::At(codes::COPY_DEVICE_FAILURE, field)),
+        _ => Ok(&nexus.unit),
     }
 }
 

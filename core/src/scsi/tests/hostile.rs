@@ -59,7 +59,7 @@ fn check_segment(segment: &CopySegment) {
     }
 }
 
-fn check_plan(plan: &Plan) {
+pub(super) fn check_plan(plan: &Plan) {
     match plan {
         Plan::Respond(response) => {
             let failed = response.status == Status::CheckCondition;

@@ -61,11 +61,11 @@ fn one_command() {
     assert_eq!(flush[..4], [0, 0x83, 0, 10]);
     assert_eq!(flush[14..], [0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 60]);
     let unsupported = [0, 1, 0, 0];
-    for (options, opcode, action) in [(1, 0x5f, 0), (2, 0x5e, 0), (2, 0x9e, 0x13), (3, 0x12, 1)] {
+    for (options, opcode, action) in [(1, 0x5d, 0), (2, 0x5e, 4), (2, 0x9e, 0x13), (3, 0x12, 1)] {
         assert_eq!(report(&mut channel, options, opcode, action), unsupported);
     }
     assert_eq!(report(&mut channel_of(model()), 1, 0x42, 0), unsupported);
-    for (options, opcode) in [(1, 0x9e), (2, 0x12), (4, 0x12), (7, 0x12)] {
+    for (options, opcode) in [(1, 0x9e), (1, 0x5f), (2, 0x12), (4, 0x12), (7, 0x12)] {
         let cdb = [0xa3, 0x0c, options, opcode, 0, 0, 0, 0, 0xff, 0xff, 0, 0];
         assert_eq!(refused(&mut channel, &cdb), Sense::cdb_bits(2, 2));
     }
