@@ -45,6 +45,10 @@ pub(crate) fn parameters(
         let sense = codes::PARAMETER_LIST_LENGTH;
         return Plan::Respond(Response::check_condition_of(&nexus.unit, sense));
     };
+    // Somebody else may have reserved the unit while the data were on their way.
+    if !nexus.allows(pending.list.access()) {
+        return Plan::Respond(Status::ReservationConflict.into());
+    }
     let planned = match pending.list {
         ParameterList::ModeSelect6 => mode::selected(&pending, data, mode::HeaderForm::Six),
         ParameterList::ModeSelect10 => mode::selected(&pending, data, mode::HeaderForm::Ten),

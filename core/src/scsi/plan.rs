@@ -10,7 +10,7 @@ use super::sense::{Sense, codes};
 use super::session::ScsiSession;
 use super::unit::LogicalUnit;
 use crate::block::{BlockOp, Transfer};
-use crate::reservations::Change;
+use crate::reservations::{Access, Change};
 
 /// A command as it arrived.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +100,18 @@ pub(crate) enum ParameterList {
     Unmap,
     ExtendedCopy,
     ReserveOut(reserve::Request),
+}
+
+impl ParameterList {
+    /// What the command does once it has its parameter data.
+    pub(crate) fn access(self) -> Access {
+        match self {
+            Self::ModeSelect6 | Self::ModeSelect10 | Self::Unmap | Self::ExtendedCopy => {
+                Access::Writes
+            }
+            Self::ReserveOut(_) => Access::Informs,
+        }
+    }
 }
 
 /// A plan, or why the command is refused.

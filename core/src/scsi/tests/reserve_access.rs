@@ -216,6 +216,35 @@ fn what_depends_on_a_field() {
     }
 }
 
+#[test]
+fn what_waits_for_its_data_is_looked_at_again() {
+    let cdbs: [&[u8]; 4] = [
+        &[0x15, 0x10, 0, 0, 4, 0],
+        &[0x55, 0x10, 0, 0, 0, 0, 0, 0, 8, 0],
+        &[0x42, 0, 0, 0, 0, 0, 0, 0, 8, 0],
+        &[0x83, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0],
+    ];
+    for cdb in cdbs {
+        let unit = disk();
+        let (mut holder, mut stranger) = (host(&unit, &srp(1)), host(&unit, &srp(2)));
+        let Plan::Parameters { length, pending } = stranger.plan(&command(cdb)) else {
+            panic!("{cdb:x?}");
+        };
+        register(&mut holder, 1);
+        good(&mut holder, 1, 1, &list(1, 0, 0));
+        let plan = stranger.parameters(pending, &vec![0; length as usize]);
+        assert!(is_conflict(&plan), "{cdb:x?}");
+    }
+    // Whoever is reserved for by RESERVE meanwhile lets nobody register.
+    let unit = disk();
+    let (mut holder, mut stranger) = (host(&unit, &srp(1)), host(&unit, &srp(2)));
+    let Plan::Parameters { pending, .. } = stranger.plan(&command(&out_cdb(6, 0, 24))) else {
+        panic!("no parameters");
+    };
+    assert_eq!(status(&mut holder, &[0x16, 0, 0, 0, 0, 0]), Status::Good);
+    assert!(is_conflict(&stranger.parameters(pending, &list(0, 1, 0))));
+}
+
 /// Two disks, and EXTENDED COPY from the one to the other.
 struct Copies {
     units: [Arc<LogicalUnit>; 2],
