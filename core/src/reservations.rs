@@ -17,6 +17,9 @@ mod seat;
 mod shared;
 mod table;
 
+#[cfg(test)]
+mod tests;
+
 pub use access::{Access, Verdict};
 pub use kind::ReservationType;
 pub use registrant::{InitiatorPort, Registrant};
