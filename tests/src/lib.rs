@@ -3,6 +3,7 @@
 //! - [`world`]: the daemon, initiators on hosts of their own and the net between them, interleaved by a seed.
 //! - [`iser`]: what hosts do over iSER.
 //! - [`nvme`]: what hosts do over NVMe.
+//! - [`reservations`]: hosts of all transports that share a device.
 //! - [`io`]: backend operations in an order that the seed chooses, which a test may hold back.
 //!
 //! What a seed decides is the same in every run but for one thing: windows are deregistered by a thread of the window
@@ -13,6 +14,7 @@ pub mod io;
 pub mod iser;
 pub mod nvme;
 pub mod random;
+pub mod reservations;
 pub mod world;
 
 pub use random::{Random, seeds};

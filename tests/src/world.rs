@@ -95,7 +95,7 @@ pub struct World {
     pub nvme_queues: Vec<(Host, QueueHandle)>,
     // The nodes live as long as these.
     _fabrics: Vec<Arc<SimFabric>>,
-    directory: Directory,
+    directory: Arc<Directory>,
 }
 
 impl Setup {
@@ -219,14 +219,24 @@ impl Parts for TestParts {
 impl World {
     /// Builds the world.
     pub fn new(setup: Setup) -> Self {
-        let directory = Directory::new();
+        Self::in_directory(&setup, Arc::new(Directory::new()))
+    }
+
+    /// Ends the world as a loss of power does, and builds another one with its files: a daemon that was started again.
+    pub fn restarted(self, setup: &Setup) -> Self {
+        let directory = Arc::clone(&self.directory);
+        drop(self);
+        Self::in_directory(setup, directory)
+    }
+
+    fn in_directory(setup: &Setup, directory: Arc<Directory>) -> Self {
         let config = setup
             .json()
             .replace("$DIR", &directory.path.to_string_lossy());
-        Self::with_config(&setup, &config, directory)
+        Self::with_config(setup, &config, directory)
     }
 
-    fn with_config(setup: &Setup, config: &str, directory: Directory) -> Self {
+    fn with_config(setup: &Setup, config: &str, directory: Arc<Directory>) -> Self {
         let net = SimNet::new(setup.seed);
         let target = net
             .fabric(TARGET, &[address(0).ip()])
