@@ -26,6 +26,7 @@ impl Access {
     /// Everything: there is no reservation, or it is the nexus's own.
     pub const EVERYTHING: Verdict = Self::Writes;
 
+    #[cfg(test)]
     pub(crate) fn from_bits(bits: u8) -> Self {
         match bits {
             0 => Self::Always,

@@ -39,6 +39,7 @@ impl Seat {
     }
 
     /// What the commands of the nexus may do.
+    #[cfg(test)]
     pub(crate) fn verdict(&self) -> Verdict {
         Access::from_bits(self.verdict.load(Ordering::Acquire))
     }

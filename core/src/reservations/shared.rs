@@ -93,8 +93,10 @@ impl Reservations {
     /// A nexus is going away, and with it what it had reserved.
     pub(crate) fn leave(&self, seat: &Arc<Seat>) {
         let mut state = self.lock();
-        let seat = Arc::downgrade(seat);
+        let (left, seat) = (seat, Arc::downgrade(seat));
         state.end_reserve_of(&seat);
+        // No change reaches it any more: whoever still has it is to do nothing by a verdict of the past.
+        left.judge(Access::Always);
         if let Some(place) = state.nexuses.iter().position(|one| one.ptr_eq(&seat)) {
             state.nexuses.swap_remove(place);
         }

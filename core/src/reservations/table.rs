@@ -36,7 +36,7 @@ pub struct Applied {
     pub table: Table,
     /// Who has to be told what; one thing each, and never who asks.
     pub notices: Vec<(Registrant, Notice)>,
-    /// Whose commands are to be aborted.
+    /// Whose commands are to be aborted, in order. Who asks is among them only if it has given up its own registration.
     pub aborted: Vec<Registrant>,
 }
 

@@ -155,6 +155,7 @@ fn check(applied: &Applied, by: &Registrant) {
     told.sort();
     told.dedup();
     assert_eq!(told.len(), applied.notices.len(), "{applied:?}");
+    assert!(applied.aborted.is_sorted(), "{applied:?}");
 }
 
 /// A table in which these have registered with these keys.

@@ -218,6 +218,10 @@ fn a_unit_is_reserved_for_one_nexus() {
     assert_eq!(first.verdict(), Access::Always);
     shared.leave(&other);
     assert_eq!(first.verdict(), Access::Writes);
+    // Who has left hears of no change any more, and may do nothing.
+    assert_eq!(other.verdict(), Access::Always);
+    shared.leave(&other);
+    assert_eq!(first.verdict(), Access::Writes);
     shared.reserve(&second).unwrap();
     assert_eq!(first.verdict(), Access::Always);
     shared.reset();
