@@ -21,14 +21,14 @@ const IEKEY: u32 = 1 << 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Request {
     Register {
-        action: Register,
+        action: RegisterAction,
         /// Ignore Existing Key.
         any_key: bool,
         /// Change Persist Through Power Loss State.
         persist: Option<bool>,
     },
     Acquire {
-        action: Acquire,
+        action: AcquireAction,
         kind: ReservationType,
     },
     Release {
@@ -39,7 +39,7 @@ enum Request {
 
 /// Reservation Register Action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Register {
+enum RegisterAction {
     Register,
     Unregister,
     Replace,
@@ -47,7 +47,7 @@ enum Register {
 
 /// Reservation Acquire Action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Acquire {
+enum AcquireAction {
     Acquire,
     Preempt { abort: bool },
 }
@@ -90,9 +90,9 @@ impl Request {
         match command.opcode {
             RESERVATION_REGISTER => Ok(Self::Register {
                 action: match action {
-                    0 => Register::Register,
-                    1 => Register::Unregister,
-                    2 => Register::Replace,
+                    0 => RegisterAction::Register,
+                    1 => RegisterAction::Unregister,
+                    2 => RegisterAction::Replace,
                     _ => return Err(Status::INVALID_FIELD),
                 },
                 any_key,
@@ -107,9 +107,9 @@ impl Request {
             _ if any_key => Err(Status::INVALID_FIELD),
             RESERVATION_ACQUIRE => Ok(Self::Acquire {
                 action: match action {
-                    0 => Acquire::Acquire,
-                    1 => Acquire::Preempt { abort: false },
-                    2 => Acquire::Preempt { abort: true },
+                    0 => AcquireAction::Acquire,
+                    1 => AcquireAction::Preempt { abort: false },
+                    2 => AcquireAction::Preempt { abort: true },
                     _ => return Err(Status::INVALID_FIELD),
                 },
                 kind: kind()?,
@@ -143,17 +143,19 @@ impl Request {
             } => {
                 let key = match action {
                     // Zero stands for none, so it can be nobody's.
-                    Register::Register if other == 0 => return Err(Status::INVALID_FIELD),
-                    Register::Unregister => 0,
+                    RegisterAction::Register if other == 0 => return Err(Status::INVALID_FIELD),
+                    RegisterAction::Unregister => 0,
                     // To replace a key by none is how Linux unregisters.
-                    Register::Register | Register::Replace => other,
+                    RegisterAction::Register | RegisterAction::Replace => other,
                 };
                 let expected = match action {
                     // Without a registration there is nothing to unregister.
                     _ if any_key && key == 0 => Expected::AnyRegistered,
                     _ if any_key => Expected::Any,
-                    Register::Register => Expected::Unregistered,
-                    Register::Unregister | Register::Replace => Expected::Registered(current),
+                    RegisterAction::Register => Expected::Unregistered,
+                    RegisterAction::Unregister | RegisterAction::Replace => {
+                        Expected::Registered(current)
+                    }
                 };
                 Action::Register {
                     expected,
@@ -163,11 +165,11 @@ impl Request {
                 }
             }
             Self::Acquire {
-                action: Acquire::Acquire,
+                action: AcquireAction::Acquire,
                 kind,
             } => Action::Reserve { key, kind },
             Self::Acquire {
-                action: Acquire::Preempt { abort },
+                action: AcquireAction::Preempt { abort },
                 kind,
             } => Action::Preempt {
                 key,

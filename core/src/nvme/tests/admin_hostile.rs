@@ -15,6 +15,7 @@ prop_compose! {
         random in any::<[u8; SQE_SIZE]>(),
         opcode in prop_oneof![prop::sample::select(&OPCODES[..]), any::<u8>()],
         small in any::<bool>(),
+        // Some of it is 80h to 83h.
         number in 0u8..0x20,
         namespace in prop_oneof![0u32..8, Just(u32::MAX), Just(u32::MAX - 1), any::<u32>()],
     ) -> [u8; SQE_SIZE] {
@@ -23,7 +24,7 @@ prop_compose! {
         if small {
             entry[1] = 0x40;
             entry[4..8].copy_from_slice(&namespace.to_le_bytes());
-            entry[40] = number;
+            entry[40] = if number < 0x1c { number } else { number + 0x64 };
             entry[41..44].fill(0);
             entry[44..64].iter_mut().for_each(|byte| *byte &= 0x11);
         }

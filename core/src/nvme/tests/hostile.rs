@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::io_fixture::{BLOCKS, Io, LARGE, MAX_TRANSFER, PLAIN, READ_ONLY, THIN};
+use super::io_fixture::{BLOCKS, HOST, Io, LARGE, MAX_TRANSFER, PLAIN, READ_ONLY, THIN};
 use crate::block::{BlockOp, BlockRange, Transfer};
 use crate::nvme::command::{Command, SQE_SIZE};
 use crate::nvme::controller::{DiscoverySource, Kind};
 use crate::nvme::plan::Plan;
 use crate::nvme::queue::Queue;
-use crate::scsi::BlockCommand;
+use crate::nvme::testing::registrant;
+use crate::reservations::{Action, Expected};
+use crate::scsi::{BlockCommand, ReservationCommand};
 
 #[derive(Debug)]
 struct Source;
@@ -80,6 +82,37 @@ fn check_block(io: &Io, command: &Command, block: &BlockCommand) {
     }
 }
 
+/// A change of the namespace's table that is asked for by the host, and none that only SCSI or operators have.
+fn check_reserve(io: &Io, command: &Command, reserve: &ReservationCommand) {
+    let unit = io.units.unit(reserve.unit);
+    let (any, id) = (command.nsid == u32::MAX, unit.id().0);
+    assert!(id == command.nsid || any);
+    assert_eq!(reserve.change.by, registrant(HOST));
+    match &reserve.change.action {
+        Action::Register {
+            expected,
+            key,
+            others,
+            ..
+        } => {
+            assert!(others.is_empty() && !matches!(expected, Expected::Key(_)));
+            assert!(
+                *key != 0 || matches!(expected, Expected::AnyRegistered | Expected::Registered(_))
+            );
+        }
+        Action::Reserve { key, .. }
+        | Action::Release { key, .. }
+        | Action::Clear { key }
+        | Action::Preempt { key, .. } => assert!(key.is_some()),
+        Action::Persist(_) => assert!(io.queue.id() == 0),
+        other => panic!("not for NVMe: {other:?}"),
+    }
+    // Whatever comes of it.
+    if let Ok(prepared) = unit.reservations().begin(&reserve.change) {
+        prepared.commit();
+    }
+}
+
 fn check(io: &mut Io, command: &Command, data: &[u8]) {
     let mut plan = io.plan(command);
     if let Plan::Fetch { length, pending } = plan {
@@ -102,6 +135,7 @@ fn check_end(io: &Io, command: &Command, plan: &Plan) {
             assert!(data.len() <= MAX_TRANSFER as usize);
         }
         Plan::Block(block) => check_block(io, command, block),
+        Plan::Reserve(reserve) => check_reserve(io, command, reserve),
         _ => {}
     }
 }
@@ -118,7 +152,9 @@ fn any_command() -> impl Strategy<Value = Command> {
     let blocks = prop_oneof![4 => 0..16_u32, 1 => 0..0x1_0000_u32];
     let flags = prop_oneof![4 => Just(0), 1 => any::<u32>().prop_map(|flags| flags & 0xffff_0000)];
     let opcode = prop_oneof![
-        8 => prop::sample::select(vec![0_u8, 1, 2, 5, 8, 9, 0x0c, 0x19]),
+        8 => prop::sample::select(vec![
+            0_u8, 1, 2, 5, 8, 9, 0x0c, 0x0d, 0x0e, 0x11, 0x15, 0x19,
+        ]),
         1 => any::<u8>(),
     ];
     let data_length = prop_oneof![4 => Just(u32::MAX), 1 => 0..8192_u32, 1 => any::<u32>()];
@@ -133,6 +169,12 @@ fn any_command() -> impl Strategy<Value = Command> {
             if opcode == 9 {
                 // Few ranges, deallocate.
                 entry[40..48].copy_from_slice(&[fuse, 0, 0, 0, 4, 0, 0, 0]);
+            }
+            if matches!(opcode, 0x0d | 0x0e | 0x11 | 0x15) {
+                // Actions, flags and types; for a report its length, and the extended form.
+                let (ignore, persist) = (lba as u8 & 8, (flags >> 24) as u8);
+                entry[40..44].copy_from_slice(&[fuse | ignore, blocks as u8 % 8, 0, persist]);
+                entry[44] = fuse & 1;
             }
             Command::parse(&entry, data_length)
         },
@@ -151,6 +193,7 @@ fn any_admin_command() -> impl Strategy<Value = Command> {
     let low = prop_oneof![
         4 => 0..0x20_u32,
         2 => (0..0x14_u32, 0..4096_u32).prop_map(|(page, dwords)| page | dwords << 16),
+        1 => (0x80..0x84_u32, 0..0x800_u32).prop_map(|(id, flags)| id | flags << 8),
         1 => any::<u32>(),
     ];
     let other = || prop_oneof![4 => Just(0), 2 => 0..0x1000_u32, 1 => any::<u32>()];
@@ -190,7 +233,18 @@ fn any_data() -> impl Strategy<Value = Vec<u8>> {
         };
         ranges.iter().flat_map(source).collect::<Vec<u8>>()
     });
-    prop_oneof![ranges, sources, prop::collection::vec(any::<u8>(), 0..300)]
+    // Keys that are met again.
+    let keys = (0..3_u8, 0..3_u8).prop_map(|(one, other)| {
+        let mut keys = vec![0; 16];
+        (keys[0], keys[8]) = (one, other);
+        keys
+    });
+    prop_oneof![
+        ranges,
+        sources,
+        keys,
+        prop::collection::vec(any::<u8>(), 0..300)
+    ]
 }
 
 proptest! {
