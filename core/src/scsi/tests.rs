@@ -13,5 +13,6 @@ mod reports;
 mod reserve;
 mod reserve_access;
 mod reserve_hosts;
+mod reserve_legacy;
 mod reserve_lists;
 mod sessions;
