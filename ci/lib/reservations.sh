@@ -189,9 +189,16 @@ report() {
     cat /run/report.json
     jq -e "$2" /run/report.json >/dev/null
 }
-# notifications CONTROLLER: the next entry of the reservation notification log: its number, its type (1 registration preempted, 2 reservation
+# notification CONTROLLER: the next entry of the reservation notification log: its number, its type (1 registration preempted, 2 reservation
 # released, 3 reservation preempted), how many more there are, and its namespace
 notification() {
     timeout 60 nvme resv-notif-log "$1" -o binary >/run/notification || { cat /run/notification; return 1; }
     perl -e 'local $/; my @f = unpack "Q< C C x2 L<", <STDIN>; print "@f\n"' </run/notification
+}
+no_notification() { [ "$(notification "$1" | awk '{ print $2 }')" = 0 ]; }
+# notified CONTROLLER TYPE: the next entry is of that type, for namespace 1
+notified() {
+    notification "$1" >/run/entry || { cat /run/entry; return 1; }
+    cat /run/entry
+    [ "$(awk '{ print $2, $4 }' /run/entry)" = "$2 1" ]
 }

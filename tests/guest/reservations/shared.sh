@@ -89,11 +89,10 @@ check "NVMe: $(type_words 8)" turn 8 "$NVM" c1 "$ISER" "$SRP" a1
 check "all are registered again" three_keys
 
 step "preempting across protocols"
-drain() { until_true 10 eval '[ "$(notification "$NVME" | awk "{ print \$2 }")" = 0 ]'; }
-check "what was notified before is read" eval 'drain && calm "$SRP" && calm "$ISER"'
+check "what was notified before is read" eval 'until_true 20 no_notification "$NVME" && calm "$SRP" && calm "$ISER"'
 check "NVMe reserves" reserve "$NVM" c1 5
 check "SRP preempts it" out "$SRP" -P -K a1 -S c1 -T 5
-check "the NVMe host finds a notification: registration preempted" eval '[ "$(notification "$NVME" | awk "{ print \$2, \$4 }")" = "1 1" ]'
+check "the NVMe host finds a notification: registration preempted" notified "$NVME" 1
 check "the reservation is SRP's" seen 5 0xa1
 check "the NVMe host may only read" may "$NVM" read
 check "its kernel says why" dmesg_has 'reservation conflict.*nvme|nvme.*[Rr]eservation [Cc]onflict'
@@ -106,7 +105,7 @@ check "SRP may do nothing" may "$SRP" nothing
 check "its kernel says why" dmesg_has 'reservation conflict.*sd|sd.*reservation conflict'
 check "iSER still may" may "$ISER" 'read write'
 check "and preempts NVMe" out "$ISER" -A -K b1 -S c2 -T 1
-check "which finds a notification: registration preempted" eval '[ "$(notification "$NVME" | awk "{ print \$2, \$4 }")" = "1 1" ]'
+check "which finds a notification: registration preempted" notified "$NVME" 1
 check "the reservation is iSER's" seen 1 0xb1
 check "nobody else writes" eval 'may "$NVM" read && may "$SRP" read'
 check "SRP registers again" register "$SRP" a3
