@@ -313,6 +313,11 @@ fn persistence_is_a_change_of_the_table() {
     assert_eq!(persist(&mut io, THIN, 1), THIN);
     assert_eq!(get(&mut io, THIN, 0x83).result, 1);
     assert_eq!(get(&mut io, PLAIN, 0x83).result, 0);
+    // The default and what was saved are not what is.
+    for select in [1, 2] {
+        let plan = feature(&mut io, 0x0a, THIN, 0x83 | select << 8, 0);
+        assert!(matches!(plan, Plan::Respond(Completion::SUCCESS)));
+    }
     // Of all that are not yet so, there may be one.
     assert_eq!(set(&mut io, u32::MAX, 0x83, 1), Status::INVALID_FIELD);
     assert_eq!(persist(&mut io, u32::MAX, 0), THIN);
