@@ -11,6 +11,7 @@ pub mod adapters;
 pub mod buffers;
 pub mod devices;
 pub mod management;
+pub mod reservations;
 pub mod targets;
 
 mod addresses;
@@ -20,7 +21,7 @@ mod listeners;
 mod logins;
 mod nvme_discovery;
 mod nvme_logins;
-mod reservations;
+mod reservation_reports;
 mod run;
 mod srp_logins;
 
@@ -58,6 +59,7 @@ use devices::{DeviceError, Surroundings};
 use listeners::{Portal, TcpPortal, Troubles};
 use logins::Waiting;
 use nvme_logins::Controllers;
+use reservations::Changer;
 use targets::Target;
 
 /// Connection requests that wait for the control thread, per listener.
@@ -154,6 +156,8 @@ pub struct Shared {
     pub engine: String,
     /// When it started.
     pub started: Instant,
+    /// Who changes reservations.
+    pub changer: Changer,
     /// Adapters in service.
     pub adapters: Mutex<Vec<Arc<dyn Adapter>>>,
     /// Bytes registered for messages.
@@ -212,8 +216,6 @@ pub struct Control {
     orders: Option<crossbeam_channel::Sender<buffers::Order>>,
     /// Threads for NVMe hosts that authenticate; in tests there are none.
     authenticators: Option<crossbeam_channel::Sender<nvme_logins::Step>>,
-    /// The thread that changes reservations; in tests there is none.
-    reservations: Option<reservations::Works>,
     draining: bool,
     drained: usize,
     stopped: bool,
@@ -366,6 +368,7 @@ impl Daemon {
             windows,
             engine,
             started: now,
+            changer: Changer::default(),
             adapters: Mutex::default(),
             message_bytes: AtomicU64::new(0),
             logins: AtomicU64::new(0),
@@ -394,7 +397,6 @@ impl Daemon {
             next_session: 1,
             orders: None,
             authenticators: None,
-            reservations: None,
             draining: false,
             drained: 0,
             stopped: false,

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::Management;
 use super::rpc::{Code, RpcError};
+use super::{ClearError, Management};
 use crate::config::ByteSize;
 use crate::config::nearest::suggestion;
 use crate::device::resize::ResizeError;
@@ -81,6 +81,22 @@ const RESIZE: &[Param] = &[
     },
 ];
 
+const NAME_OR_ALL: &[Param] = &[Param {
+    name: "name",
+    kind: Kind::String,
+    required: false,
+    description: "which device; all if not given",
+}];
+const CLEAR: &[Param] = &[
+    ONE,
+    Param {
+        name: "force",
+        kind: Kind::Boolean,
+        required: false,
+        description: "also if somebody who is registered is logged in",
+    },
+];
+
 pub(super) const METHODS: &[Method] = &[
     Method {
         name: "status",
@@ -105,6 +121,18 @@ pub(super) const METHODS: &[Method] = &[
         description: "gives a device, and its store, another size while it is served",
         params: RESIZE,
         run: resize,
+    },
+    Method {
+        name: "reservation.show",
+        description: "reservations: type, holders, registrants with their keys",
+        params: NAME_OR_ALL,
+        run: reservations,
+    },
+    Method {
+        name: "reservation.clear",
+        description: "ends the reservation and all registrations of a device",
+        params: CLEAR,
+        run: clear,
     },
     Method {
         name: "target.list",
@@ -207,6 +235,10 @@ impl Params {
         self.0.get(name).and_then(Value::as_str).unwrap_or_default()
     }
 
+    fn has(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|value| !value.is_null())
+    }
+
     fn size(&self, name: &str) -> Option<u64> {
         self.0.get(name).and_then(size)
     }
@@ -227,16 +259,41 @@ fn resize(daemon: &dyn Management, params: &Params) -> Result<Value, RpcError> {
     let name = params.text("name");
     match daemon.resize(name, params.size("size"), params.flag("force")) {
         Ok(report) => to_value(&report),
-        Err(ResizeError::NoDevice) => {
-            let devices = daemon.devices();
-            let known = devices.iter().map(|device| device.name.as_str());
-            Err(not_found("device", name, &known.collect::<Vec<_>>()))
-        }
+        Err(ResizeError::NoDevice) => Err(no_device(daemon, name)),
         Err(error) => {
             let message = format!("device {name}: {error}");
             Err(RpcError::new(Code::Refused, message))
         }
     }
+}
+
+/// Those of one device are a list as well.
+fn reservations(daemon: &dyn Management, params: &Params) -> Result<Value, RpcError> {
+    let all = daemon.reservations();
+    let list = if params.has("name") {
+        vec![one("device", all, |report| &report.name, params)?]
+    } else {
+        all.iter().map(to_value).collect::<Result<_, _>>()?
+    };
+    Ok(json!({ "reservations": list }))
+}
+
+fn clear(daemon: &dyn Management, params: &Params) -> Result<Value, RpcError> {
+    let name = params.text("name");
+    match daemon.clear_reservations(name, params.flag("force")) {
+        Ok(report) => to_value(&report),
+        Err(ClearError::NoDevice) => Err(no_device(daemon, name)),
+        Err(error) => {
+            let message = format!("device {name}: {error}");
+            Err(RpcError::new(Code::Refused, message))
+        }
+    }
+}
+
+fn no_device(daemon: &dyn Management, name: &str) -> RpcError {
+    let devices = daemon.devices();
+    let known = devices.iter().map(|device| device.name.as_str());
+    not_found("device", name, &known.collect::<Vec<_>>())
 }
 
 /// The report with the name in the parameters.

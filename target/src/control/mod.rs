@@ -20,7 +20,11 @@ pub use server::ControlServer;
 pub use socket::SocketError;
 
 use crate::device::resize::ResizeError;
-use reports::{DeviceReport, ResizeReport, SessionReport, Stats, Status, TargetReport};
+use reports::{
+    DeviceReport, ReservationReport, ReservationsCleared, ResizeReport, SessionReport, Stats,
+    Status, TargetReport,
+};
+use thiserror::Error;
 
 /// What the daemon tells about itself, and does when it is told to.
 ///
@@ -42,6 +46,17 @@ pub trait Management: Send + Sync {
         force: bool,
     ) -> Result<ResizeReport, ResizeError>;
 
+    /// The reservations of all devices, in the order of the configuration.
+    fn reservations(&self) -> Vec<ReservationReport>;
+
+    /// Ends the reservation and all registrations of a device, and tells its hosts. Waits until that is durable. If somebody who
+    /// is registered is logged in, only with `force`.
+    fn clear_reservations(
+        &self,
+        name: &str,
+        force: bool,
+    ) -> Result<ReservationsCleared, ClearError>;
+
     /// All targets, in the order of the configuration.
     fn targets(&self) -> Vec<TargetReport>;
 
@@ -50,4 +65,36 @@ pub trait Management: Send + Sync {
 
     /// What the process as a whole uses and has done.
     fn stats(&self) -> Stats;
+}
+
+/// Why reservations are not cleared.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ClearError {
+    /// There is no such device.
+    #[error("there is no such device")]
+    NoDevice,
+    /// Somebody relies on them.
+    #[error(
+        "{one}{} logged in and registered, and other hosts could write as soon as the reservation is gone; log \
+         them out first, or say so (\"force\", --force)", others(*more)
+    )]
+    InUse {
+        /// Who.
+        one: String,
+        /// How many else.
+        more: usize,
+    },
+    /// The daemon ends.
+    #[error("the daemon is stopping")]
+    Stopping,
+    /// It did not work.
+    #[error("{0}")]
+    Failed(String),
+}
+
+fn others(more: usize) -> String {
+    match more {
+        0 => " is".to_owned(),
+        more => format!(" and {more} more are"),
+    }
 }

@@ -81,6 +81,8 @@ pub struct DeviceReport {
     pub uuid: String,
     /// How copies are avoided.
     pub zero_copy: ZeroCopyReport,
+    /// Who keeps whom out, in short.
+    pub reservations: DeviceReservations,
     /// Commands that may be in flight now.
     pub queue_depth: u32,
     /// Commands that may ever be in flight.
@@ -92,6 +94,73 @@ pub struct DeviceReport {
     /// What it has done since it was opened.
     #[serde(flatten)]
     pub counters: DeviceCounters,
+}
+
+/// The reservations of a device, in short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DeviceReservations {
+    /// Whether there may be any.
+    pub enabled: bool,
+    /// Type of the reservation; none if there is none.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// How many are registered.
+    pub registrants: usize,
+}
+
+/// `reservation show`: the reservations of one device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReservationReport {
+    /// The device's name.
+    pub name: String,
+    /// Whether there may be any.
+    pub enabled: bool,
+    /// Type of the reservation, such as `write-exclusive-registrants-only`; none if there is none.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// Every registrant holds it.
+    pub held_by_all: bool,
+    /// Who holds it, if not all do.
+    pub holders: Vec<String>,
+    /// How often it has changed since the start: PRGENERATION.
+    pub generation: u32,
+    /// Whether it outlives a restart: APTPL, PTPL.
+    pub persistent: bool,
+    /// Registrants that there may be.
+    pub registrants_max: u32,
+    /// Who is registered.
+    pub registrants: Vec<RegistrantReport>,
+}
+
+/// Somebody who is registered with a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RegistrantReport {
+    /// `0x` and 16 hex digits.
+    pub key: String,
+    /// `srp`, `iscsi` (iSER as well) or `nvme`.
+    pub protocol: String,
+    /// SRP port identifier, iSCSI name and ISID, or NVMe host identifier.
+    pub initiator: String,
+    /// The target's name, for SCSI.
+    pub target: Option<String>,
+    /// The relative identifier of its port, for SCSI.
+    pub target_port: Option<u16>,
+    /// Whether it holds the reservation.
+    pub holder: bool,
+    /// Whether it is logged in.
+    pub live: bool,
+}
+
+/// `reservation clear`: what there was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReservationsCleared {
+    /// The device's name.
+    pub name: String,
+    /// Type of the reservation; none if there was none.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// How many were registered.
+    pub registrants: usize,
 }
 
 /// `device resize`: what came of it.

@@ -77,6 +77,11 @@ impl Management for Fake {
                 mode: "pinned".to_owned(),
                 why: "read-only registration of the page cache works".to_owned(),
             },
+            reservations: DeviceReservations {
+                enabled: true,
+                kind: Some("write-exclusive-registrants-only".to_owned()),
+                registrants: 3,
+            },
             queue_depth: 128,
             queue_depth_max: 256,
             in_flight: 3,
@@ -104,6 +109,66 @@ impl Management for Fake {
                 block_size: 512,
             }),
             _ => Err(ResizeError::NoDevice),
+        }
+    }
+
+    fn reservations(&self) -> Vec<ReservationReport> {
+        let registrant =
+            |key: u64, protocol: &str, initiator: &str, port: Option<u16>| RegistrantReport {
+                key: format!("{key:#018x}"),
+                protocol: protocol.to_owned(),
+                initiator: initiator.to_owned(),
+                target: port.map(|_| "store".to_owned()),
+                target_port: port,
+                holder: port == Some(2),
+                live: port.is_some(),
+            };
+        let iscsi = "iqn.1993-08.org.debian:01:web,i,0x00023d000001";
+        let none = ReservationReport {
+            name: "ram0".to_owned(),
+            enabled: false,
+            kind: None,
+            held_by_all: false,
+            holders: Vec::new(),
+            generation: 0,
+            persistent: false,
+            registrants_max: 0,
+            registrants: Vec::new(),
+        };
+        let some = ReservationReport {
+            name: "disk0".to_owned(),
+            enabled: true,
+            kind: Some("write-exclusive-registrants-only".to_owned()),
+            held_by_all: false,
+            holders: vec![iscsi.to_owned()],
+            generation: 7,
+            persistent: true,
+            registrants_max: 4096,
+            registrants: vec![
+                registrant(1, "srp", "0x0000000000000000505400fffe000002", Some(1)),
+                registrant(u64::MAX, "iscsi", iscsi, Some(2)),
+                registrant(0xabc, "nvme", "f86491d4-f922-4592-a9c3-147d80a5c7f4", None),
+            ],
+        };
+        vec![some, none]
+    }
+
+    fn clear_reservations(
+        &self,
+        name: &str,
+        force: bool,
+    ) -> Result<ReservationsCleared, ClearError> {
+        match name {
+            "disk0" if !force => Err(ClearError::InUse {
+                one: "0x0000000000000000505400fffe000002".to_owned(),
+                more: 1,
+            }),
+            "disk0" => Ok(ReservationsCleared {
+                name: name.to_owned(),
+                kind: Some("write-exclusive-registrants-only".to_owned()),
+                registrants: 3,
+            }),
+            _ => Err(ClearError::NoDevice),
         }
     }
 
@@ -339,6 +404,26 @@ fn every_report_has_the_documented_shape() {
             json!({ "name": "disk0" }),
             expected["device.resize"].clone(),
         ),
+        (
+            "reservation.show",
+            json!({}),
+            expected["reservation.show"].clone(),
+        ),
+        (
+            "reservation.show",
+            json!([null]),
+            expected["reservation.show"].clone(),
+        ),
+        (
+            "reservation.show",
+            json!({ "name": "ram0" }),
+            json!({ "reservations": [expected["reservation.show"]["reservations"][1]] }),
+        ),
+        (
+            "reservation.clear",
+            json!({ "name": "disk0", "force": true }),
+            expected["reservation.clear"].clone(),
+        ),
         ("session.list", json!({}), expected["session.list"].clone()),
         ("stats", json!({}), expected["stats"].clone()),
     ] {
@@ -362,6 +447,8 @@ fn the_schema_lists_every_method() {
             "device.list",
             "device.show",
             "device.resize",
+            "reservation.show",
+            "reservation.clear",
             "target.list",
             "target.show",
             "session.list",
@@ -450,6 +537,42 @@ fn sizes_and_flags() {
 }
 
 #[test]
+fn reservations_that_are_not_cleared() {
+    let server = Server::start("clear");
+    let mut client = server.client();
+    for (method, params, code, message) in [
+        (
+            "reservation.clear",
+            json!(["disk0"]),
+            -32002,
+            "device disk0: 0x0000000000000000505400fffe000002 and 1 more are logged in and registered, and other hosts could write \
+             as soon as the reservation is gone; log them out first, or say so (\"force\", --force)",
+        ),
+        (
+            "reservation.clear",
+            json!(["disk1", true]),
+            -32001,
+            "there is no device \"disk1\"; did you mean `disk0`?",
+        ),
+        (
+            "reservation.show",
+            json!(["ram1"]),
+            -32001,
+            "there is no device \"ram1\"; did you mean `ram0`?",
+        ),
+        (
+            "reservation.clear",
+            json!({}),
+            -32602,
+            "reservation.clear needs the parameter \"name\"",
+        ),
+    ] {
+        let answer = client.call(method, params.clone());
+        assert_eq!(answer["error"], error(code, message), "{params}");
+    }
+}
+
+#[test]
 fn wrong_requests() {
     let server = Server::start("wrong");
     let mut client = server.client();
@@ -518,7 +641,7 @@ fn wrong_requests() {
             json!(2),
             error(
                 -32601,
-                "no method \"frob\"; known are `status`, `device.list`, `device.show`, `device.resize`, `target.list`, `target.show`, `session.list`, `stats`, `rpc.schema`",
+                "no method \"frob\"; known are `status`, `device.list`, `device.show`, `device.resize`, `reservation.show`, `reservation.clear`, `target.list`, `target.show`, `session.list`, `stats`, `rpc.schema`",
             ),
         ),
         (
@@ -665,6 +788,14 @@ impl Management for Chatty {
 
     fn resize(&self, _: &str, _: Option<u64>, _: bool) -> Result<ResizeReport, ResizeError> {
         Err(ResizeError::Busy)
+    }
+
+    fn reservations(&self) -> Vec<ReservationReport> {
+        Vec::new()
+    }
+
+    fn clear_reservations(&self, _: &str, _: bool) -> Result<ReservationsCleared, ClearError> {
+        Err(ClearError::Stopping)
     }
 
     fn targets(&self) -> Vec<TargetReport> {

@@ -10,14 +10,16 @@ use pagecast_rdma::windows::{Mode, Statistics};
 
 use super::Shared;
 use super::addresses::{infiniband_ports, rdma_addresses};
+use super::reservation_reports;
 use super::targets::Target;
 use crate::config::{Endpoint, Portal, Transport, ZeroCopy};
-use crate::control::Management;
 use crate::control::initiator_commands::{Login, nvme_commands, tcp_addresses};
 use crate::control::reports::{
     AdapterReport, DaemonState, DeviceCounters, DeviceReport, DeviceState, PortalReport,
-    ResizeReport, SessionReport, SrpReport, Stats, Status, TargetReport, ZeroCopyReport,
+    ReservationReport, ReservationsCleared, ResizeReport, SessionReport, SrpReport, Stats, Status,
+    TargetReport, ZeroCopyReport,
 };
+use crate::control::{ClearError, Management};
 use crate::device::Device;
 use crate::device::resize::{PATIENCE, ResizeError};
 use crate::session::Session;
@@ -70,6 +72,18 @@ impl Management for Shared {
             size_before: resized.before,
             block_size: device.unit.block_size(),
         })
+    }
+
+    fn reservations(&self) -> Vec<ReservationReport> {
+        self.reservation_reports()
+    }
+
+    fn clear_reservations(
+        &self,
+        name: &str,
+        force: bool,
+    ) -> Result<ReservationsCleared, ClearError> {
+        self.wipe_reservations(name, force)
     }
 
     fn targets(&self) -> Vec<TargetReport> {
@@ -273,6 +287,7 @@ fn report(device: &Device, adapters: &[Arc<dyn Adapter>]) -> DeviceReport {
             .uuid
             .map_or_else(String::new, |uuid| crate::config::Uuid(uuid).to_string()),
         zero_copy: zero_copy(device, adapters),
+        reservations: reservation_reports::summary(device),
         queue_depth: device.config.queue_depth_max,
         queue_depth_max: device.config.queue_depth_max,
         in_flight: device.total(|counters| &counters.in_flight),

@@ -42,7 +42,8 @@ impl Daemon {
         self.control
             .authenticate_by_threads()
             .map_err(thread_error)?;
-        self.control.reserve_by_thread().map_err(thread_error)?;
+        let changer = &self.shared.changer;
+        let changes = (changer.start(self.control_address.clone())).map_err(thread_error)?;
         let mut threads = Vec::new();
         for (number, shard) in self.shards.into_iter().enumerate() {
             let control = self.control_address.clone();
@@ -75,6 +76,13 @@ impl Daemon {
                     source,
                 }));
             }
+        }
+        // What was asked for is made whole, though nobody may be left to hear of it.
+        self.shared.changer.end();
+        if changes.join().is_err() {
+            tracing::error!(
+                "the thread for reservations panicked; please report this with the log"
+            );
         }
         if !flush(&self.shared) {
             ended = ended.and(Err(StartError::System {

@@ -244,11 +244,6 @@ impl ReservationFile {
         Ok(())
     }
 
-    /// Whether the next change has to be saved even if it is not to be kept: the file may hold something that nobody was promised.
-    pub fn is_unsettled(&self) -> bool {
-        self.lock().standing != Standing::Settled
-    }
-
     /// Everything but the last step. Returns whether there was a file before.
     fn prepare(&self, state: &mut State, bytes: &[u8]) -> Result<bool, (&'static str, io::Error)> {
         let directory = &self.directory;

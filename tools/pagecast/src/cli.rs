@@ -26,6 +26,7 @@ Examples:
   pagecast --json device show disk0 | jq .read_bytes_zero_copy
   pagecast device resize disk0      takes over the size that its file has by now
   pagecast device resize disk0 20G  makes its file that large first
+  pagecast reservation show disk0   says who keeps whom from writing
   pagecast target show store        prints what to type on an initiator")]
 pub(crate) struct Cli {
     /// The daemon's control socket
@@ -52,6 +53,9 @@ pub(crate) enum Command {
     /// What is served
     #[command(subcommand)]
     Device(Device),
+    /// Which hosts keep which others from a device
+    #[command(subcommand)]
+    Reservation(Reservation),
     /// What initiators log in to
     #[command(subcommand)]
     Target(Target),
@@ -84,6 +88,31 @@ pub(crate) enum Device {
         /// Bytes, or a number with a unit: KiB, MiB, GiB, TiB (or K, M, G, T)
         size: Option<String>,
         /// Also if data are lost by it: what is beyond a smaller size is gone for good
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Reservation {
+    /// Type, holder, and registrants with their keys
+    ///
+    /// Persistent reservations of SCSI and NVMe hosts, which share one table per device. Registrants are shown by SRP port
+    /// identifier, iSCSI name and session identifier, or NVMe host identifier. LIVE says whether a registrant is logged in now: a
+    /// registration stays when its host goes.
+    Show {
+        /// The device's name; all devices if none is given
+        name: Option<String>,
+    },
+    /// End the reservation and all registrations of a device
+    ///
+    /// For reservations whose hosts are gone for good and cannot end them. Hosts that are still there are told that they were
+    /// preempted. A cluster that relies on the reservation to keep a host out is no longer protected, so this is refused
+    /// while a registrant is logged in, unless forced.
+    Clear {
+        /// The device's name
+        name: String,
+        /// Also if somebody who is registered is logged in
         #[arg(long)]
         force: bool,
     },
@@ -136,6 +165,20 @@ impl Command {
                     params["force"] = json!(true);
                 }
                 ("device.resize", params)
+            }
+            Self::Reservation(Reservation::Show { name }) => {
+                let params = match name {
+                    Some(name) => json!({ "name": name }),
+                    None => none,
+                };
+                ("reservation.show", params)
+            }
+            Self::Reservation(Reservation::Clear { name, force }) => {
+                let mut params = json!({ "name": name });
+                if *force {
+                    params["force"] = json!(true);
+                }
+                ("reservation.clear", params)
             }
             Self::Target(Target::List) => ("target.list", none),
             Self::Target(Target::Show { name }) => ("target.show", json!({ "name": name })),

@@ -37,6 +37,11 @@ fn answer(request: &Value) -> Value {
             reports[method].clone()
         }
         // Says what it was asked for.
+        "reservation.clear" | "reservation.show"
+            if request["params"]["name"] == "ram0" || request["params"]["force"] == true =>
+        {
+            request["params"].clone()
+        }
         "device.resize" if request["params"] != json!({ "name": "disk0" }) => {
             request["params"].clone()
         }
@@ -134,6 +139,16 @@ fn json_is_the_result_object() {
             "--json device resize disk0 512 --force",
             &json!({ "name": "disk0", "size": "512", "force": true }),
         ),
+        ("reservation show --json", &expected["reservation.show"]),
+        ("--json reservation show ram0", &json!({ "name": "ram0" })),
+        (
+            "reservation clear disk0 --json",
+            &expected["reservation.clear"],
+        ),
+        (
+            "reservation clear --force disk0 --json",
+            &json!({ "name": "disk0", "force": true }),
+        ),
         ("target show store --json", &expected["target.show"]),
         ("session list --json", &expected["session.list"]),
         ("stats --json", &expected["stats"]),
@@ -151,6 +166,8 @@ fn tables_for_people() {
         "device list",
         "device show disk0",
         "device resize disk0",
+        "reservation show",
+        "reservation clear disk0",
         "target list",
         "target show store",
         "session list",
@@ -207,6 +224,9 @@ fn wrong_command_lines() {
         "device resize",
         "device resize a 1 b",
         "device resize a --forced",
+        "reservation",
+        "reservation clear",
+        "reservation show a b",
         "frob",
         "stats now",
         "status --jsn",
