@@ -118,18 +118,20 @@ impl Shard {
             }
         }
         let preempts = matches!(request.scope, AbortScope::Registrants { .. });
-        for id in victims {
+        // All of them first: with one half of a fused operation goes the other.
+        for &id in &victims {
             let task = self.tasks.get(id);
-            // An earlier one may have taken its connection down, and this one with it.
-            if task.phase == Phase::Free {
-                continue;
-            }
             task.preempted |= preempts;
             if !preempts || !is_harmless(task.phase) {
                 task.tickets.push(request.ticket.clone());
             }
             request.ticket.found();
-            self.abort(id);
+        }
+        for id in victims {
+            // An earlier one may have taken its connection down, and this one with it.
+            if self.tasks.get(id).phase != Phase::Free {
+                self.abort(id);
+            }
         }
     }
 
