@@ -132,8 +132,9 @@ step "REGISTER AND MOVE"
 check "both register" eval 'out "$SRP" -I -S a5 && out "$ISER" -I -S b5'
 read -r _ _ _ _ port id < <(full_status "$SRP" | grep '^0xb5 ')
 step "to port $port, $id"
-check "not by who holds nothing" refused 24 "$SRP" -M -K a5 -S c5 -Q "$port" -X "$id"
+check "without a reservation it is an illegal request" refused 5 "$SRP" -M -K a5 -S c5 -Q "$port" -X "$id"
 check "RESERVE" out "$SRP" -R -K a5 -T 5
+check "it does not move by who does not hold it" refused 24 "$ISER" -M -K b5 -S c5 -Q "$port" -X "$id"
 check "REGISTER AND MOVE" out "$SRP" -M -U -K a5 -S c5 -Q "$port" -X "$id"
 check "the key is the new one" registered "$ISER" 0xc5
 check "the reservation is the other's" held "$ISER" 0xc5 5
