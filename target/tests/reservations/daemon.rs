@@ -151,7 +151,7 @@ fn an_operator_sees_reservations_and_ends_them() {
 fn what_cannot_be_saved_is_not_cleared() {
     let directory = Scratch::new();
     directory.open().save(&tables()[1]).expect("saved");
-    let daemon = start(&directory, "").expect("started");
+    let daemon = start(&directory, r#", "max_registrants": 16"#).expect("started");
     let path = directory.path().join("reservations");
     fs::rename(&path, directory.path().join("elsewhere")).expect("renamed");
     fs::write(&path, "in the way").expect("written");

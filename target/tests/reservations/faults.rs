@@ -65,9 +65,9 @@ fn a_step_that_fails_leaves_the_table_before() {
             for errno in [Errno::NOSPC, Errno::IO] {
                 let trial = Trial::new(with_file);
                 let before = trial.found();
-                trial.recorder.fail(move |number, step| {
+                trial.recorder.fail(move |before, step| {
                     let link = !links && is_link(step);
-                    (number == failing)
+                    (before.len() == failing)
                         .then_some(errno)
                         .or(link.then_some(Errno::PERM))
                 });
@@ -115,7 +115,7 @@ fn a_disk_that_fails_from_some_step_on() {
             let after = kept(&trial.tables[1]);
             trial
                 .recorder
-                .fail(move |number, _| (number >= failing).then_some(Errno::IO));
+                .fail(move |before, _| (before.len() >= failing).then_some(Errno::IO));
             let error = trial.save(1).expect_err("it failed");
             // As it is seen without a loss of power; leftovers cannot be removed, and do no harm.
             if *step == Step::SyncDirectory {

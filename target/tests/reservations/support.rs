@@ -169,8 +169,8 @@ pub(crate) struct Recorder {
     pub(crate) fails: Mutex<Option<Fails>>,
 }
 
-/// Says of the step of a number whether it fails.
-pub(crate) struct Fails(pub(crate) Box<dyn Fn(usize, &Step) -> Option<Errno> + Send>);
+/// Says of a step, and those before it, whether it fails.
+pub(crate) struct Fails(Box<dyn Fn(&[Step], &Step) -> Option<Errno> + Send>);
 
 impl std::fmt::Debug for Fails {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -179,7 +179,7 @@ impl std::fmt::Debug for Fails {
 }
 
 impl Recorder {
-    pub(crate) fn fail(&self, fails: impl Fn(usize, &Step) -> Option<Errno> + Send + 'static) {
+    pub(crate) fn fail(&self, fails: impl Fn(&[Step], &Step) -> Option<Errno> + Send + 'static) {
         self.log.lock().expect("good").clear();
         *self.fails.lock().expect("good") = Some(Fails(Box::new(fails)));
     }
@@ -197,7 +197,7 @@ impl Watch for Recorder {
     fn before(&self, step: &Step) -> io::Result<()> {
         let mut log = self.log.lock().expect("good");
         let fails = self.fails.lock().expect("good");
-        let errno = fails.as_ref().and_then(|fails| fails.0(log.len(), step));
+        let errno = fails.as_ref().and_then(|fails| fails.0(&log, step));
         // Steps that fail are there as well, so that each has its number.
         log.push(step.clone());
         match errno {

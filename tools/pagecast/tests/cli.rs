@@ -193,11 +193,11 @@ fn fields_that_are_not_there_are_shown_as_such() {
     let socket = daemon("bare");
     let text = printed(&socket, "device show bare");
     assert!(
-        text.starts_with("bare\\u{1b}[2J\n  state        -\n"),
+        text.starts_with("bare\\u{1b}[2J\n  state         -\n"),
         "{text}"
     );
     assert!(
-        text.contains("\n  read         0 B in - commands, - of it without a copy\n"),
+        text.contains("\n  read          0 B in - commands, - of it without a copy\n"),
         "{text}"
     );
 }
