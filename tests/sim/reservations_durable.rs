@@ -50,7 +50,9 @@ fn what_is_to_be_kept_is_kept() {
                 let mut cluster = registered(seed, true);
                 assert_eq!(cluster.reserve(holder, KEYS[holder], kind), Good);
                 let left = (holder + 1) % 3;
-                assert_eq!(cluster.unregister(left, KEYS[left]), Good);
+                let leaving = Registration::persistent(0).replacing(KEYS[left]);
+                assert_eq!(cluster.register_as(left, leaving), Good);
+                cluster.everybody_told();
                 let view = cluster.view(holder);
                 assert_eq!(view.keys.len(), 2);
                 let mut cluster = cluster.restarted();
@@ -178,6 +180,15 @@ fn what_cannot_be_kept_is_refused() {
             assert_eq!(cluster.reserve(SRP, KEYS[SRP], kind), Good);
             let before = cluster.view(host);
             let path = break_directory(&cluster);
+            // What need not be kept goes on.
+            let change = Registration::new(8).replacing(KEYS[host]);
+            assert_eq!(cluster.register_as(host, change), Good);
+            let back = Registration::new(KEYS[host]).replacing(8);
+            assert_eq!(cluster.register_as(host, back), Good);
+            let before = View {
+                generation: before.generation + 2,
+                ..before
+            };
             // HARDWARE ERROR, INTERNAL TARGET FAILURE; Internal Error.
             let failed = match cluster.is_scsi(host) {
                 true => Outcome::Sense(4, 0x44, 0),
@@ -190,11 +201,7 @@ fn what_cannot_be_kept_is_refused() {
                 assert_eq!(activated(&mut cluster), [false; 3]);
             }
             assert_eq!(write(&mut cluster, host), Good);
-            // What need not be kept goes on.
-            let change = Registration::new(8).replacing(KEYS[host]);
-            assert_eq!(cluster.register_as(host, change), Good);
             fs::remove_file(&path).expect("a file");
-            let change = Registration::persistent(9).replacing(8);
             assert_eq!(cluster.register_as(host, change), Good);
             let view = cluster.view(host);
             let mut cluster = cluster.restarted();

@@ -5,8 +5,12 @@ use pagecast_initiator::nvme::{Fuse, admin, io};
 use pagecast_initiator::scsi;
 use pagecast_initiator::scsi::reserve::{persistent_reserve_in, report};
 use pagecast_tests::nvme::once;
-use pagecast_tests::reservations::{Cluster, Kind, Notice, Outcome, Transfer, Transport};
-use pagecast_tests::{Host, Setup, pattern};
+use pagecast_tests::reservations::{
+    Cluster, Kind, Notice, Outcome, Registration, Transfer, Transport,
+};
+use pagecast_tests::{Host, Setup, pattern, seeds};
+
+use super::reservations_rare::naa;
 
 /// Whoever may write does so from here on.
 const OPEN: u64 = 0;
@@ -257,21 +261,6 @@ fn maintenance_in(action: u8) -> Vec<u8> {
     vec![0xa3, action, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]
 }
 
-/// The NAA designator of the disk. INQUIRY is always allowed.
-fn naa(cluster: &mut Cluster, host: Host) -> Vec<u8> {
-    let page = scsi::inquiry(Some(0x83), 255);
-    let (_, page) = cluster.scsi(host, page, Transfer::In(255));
-    let mut rest = &page[4..];
-    while let [code_set, kind, _, length, ..] = *rest {
-        let (designator, later) = rest[4..].split_at(length.into());
-        if (code_set & 0x0f, kind & 0x3f) == (1, 3) {
-            return designator.to_vec();
-        }
-        rest = later;
-    }
-    panic!("no NAA designator: {page:02x?}");
-}
-
 /// What a host is to the reservation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
@@ -309,7 +298,13 @@ fn key(host: Host) -> u64 {
     0x1000 + host as u64
 }
 
-fn matrix(holder: Transport, setup: Setup) {
+fn matrix(holder: Transport, setup: impl Fn(u64) -> Setup) {
+    for seed in seeds(0..1) {
+        matrix_of(holder, setup(seed));
+    }
+}
+
+fn matrix_of(holder: Transport, setup: Setup) {
     let [srp, iser, nvme] = Transport::ALL;
     let mut cluster = Cluster::new(setup, &[holder, srp, iser, nvme, srp, iser, nvme]);
     let blocks = there().repeat(BLOCKS as usize);
@@ -376,20 +371,81 @@ fn own_rows(holder: Transport) -> usize {
 
 #[test]
 fn srp_holds() {
-    matrix(Transport::Srp, Setup::new(1));
+    matrix(Transport::Srp, Setup::new);
 }
 
 #[test]
 fn iser_holds() {
-    matrix(Transport::Iser, Setup::new(2));
+    matrix(Transport::Iser, Setup::new);
 }
 
 #[test]
 fn nvme_holds() {
-    matrix(Transport::Nvme, Setup::new(3));
+    matrix(Transport::Nvme, Setup::new);
 }
 
 #[test]
 fn without_windows_it_is_the_same() {
-    matrix(Transport::Nvme, Setup::new(4).staged());
+    matrix(Transport::Nvme, |seed| Setup::new(seed).staged());
+}
+
+/// SPC-4 section 5.12.1, table of PERSISTENT RESERVE OUT service actions that are allowed in the presence of various reservations; NVMe's
+/// commands are the same. What registrants may preempt and clear has tests of its own.
+#[test]
+fn changes_beside_a_reservation() {
+    for seed in seeds(0..1) {
+        for holder in Transport::ALL {
+            changes_beside(seed, holder);
+        }
+    }
+}
+
+fn changes_beside(seed: u64, holder: Transport) {
+    use Outcome::{Conflict, Good};
+    let [srp, iser, nvme] = Transport::ALL;
+    let transports = [holder, srp, iser, nvme, srp, iser, nvme];
+    let mut cluster = Cluster::new(Setup::new(seed), &transports);
+    for host in 0..=3 {
+        assert_eq!(cluster.register(host, key(host)), Good);
+    }
+    for kind in Kind::ALL {
+        assert_eq!(cluster.reserve(0, key(0), kind), Good);
+        let held = cluster.view(0);
+        for host in 1..=3 {
+            let what = format!("{kind:?} of {holder:?}, {:?}", cluster.transport(host));
+            let other = Registration::new(9).replacing(key(host));
+            assert_eq!(cluster.register_as(host, other), Good, "{what}");
+            let back = Registration::new(key(host)).replacing(9);
+            assert_eq!(cluster.register_as(host, back), Good, "{what}");
+            for wanted in Kind::ALL {
+                // Whoever holds it already may say so again (SPC-4 section 5.12.10).
+                let holds = wanted == kind && kind.is_held_by_all();
+                let expected = if holds { Good } else { Conflict };
+                let found = cluster.reserve(host, key(host), wanted);
+                assert_eq!(found, expected, "{what}: reserve as {wanted:?}");
+            }
+            if !kind.is_held_by_all() {
+                let found = cluster.release(host, key(host), kind);
+                assert_eq!(found, Good, "{what}: nothing of its own to release");
+            }
+        }
+        for host in 4..=6 {
+            let what = format!("{kind:?} of {holder:?}, {:?}", cluster.transport(host));
+            assert_eq!(cluster.reserve(host, 0, kind), Conflict, "{what}");
+            assert_eq!(cluster.release(host, 0, kind), Conflict, "{what}");
+            assert_eq!(cluster.clear(host, 0), Conflict, "{what}");
+            for victim in [key(0), key(1), 0] {
+                let found = cluster.preempt(host, 0, victim, kind);
+                assert_eq!(found, Conflict, "{what}: preempt {victim}");
+            }
+            assert_eq!(cluster.unregister(host, key(0)), Conflict, "{what}");
+            assert_eq!(cluster.register(host, 9), Good, "{what}");
+            assert_eq!(cluster.unregister(host, 9), Good, "{what}");
+        }
+        let now = cluster.view(0);
+        assert_eq!((now.kind, now.holders), (held.kind, held.holders));
+        assert_eq!(cluster.release(0, key(0), kind), Good);
+        cluster.everybody_told();
+    }
+    cluster.finish();
 }

@@ -1,28 +1,27 @@
-//! What is rare: SCSI-2's RESERVE, initiator ports that are named, reservations that move, tables that are full, devices that cannot
-//! be reserved.
+//! What is rare: initiator ports that are named, reservations that move, tables that are full, devices that cannot be reserved.
 
-use pagecast_initiator::nvme::{Command, admin, io, reservation};
+use pagecast_initiator::nvme::{Command, admin, reservation};
+use pagecast_initiator::scsi;
 use pagecast_initiator::scsi::reserve::{
     Move, Parameters, action, iscsi_transport_id, persistent_reserve_in, persistent_reserve_out,
     release6, release10, report, reserve6, reserve10, srp_transport_id,
 };
-use pagecast_initiator::{Task, scsi};
 use pagecast_tests::iser::initiator_name;
 use pagecast_tests::nvme::once;
 use pagecast_tests::reservations::{Cluster, Kind, Notice, Outcome, Transfer, Transport};
-use pagecast_tests::{Host, Setup, pattern, seeds};
+use pagecast_tests::{Host, Setup, pattern};
 
 use Outcome::{Conflict, Good, Sense};
 use Transport::{Iser, Nvme, Srp};
 
-const SRP: Host = 0;
-const ISER: Host = 1;
-const NVME: Host = 2;
+pub(crate) const SRP: Host = 0;
+pub(crate) const ISER: Host = 1;
+pub(crate) const NVME: Host = 2;
 /// The second SRP host.
-const OTHER: Host = 3;
+pub(crate) const OTHER: Host = 3;
 /// The second iSER host.
-const ANOTHER: Host = 4;
-const FIVE: [Transport; 5] = [Srp, Iser, Nvme, Srp, Iser];
+pub(crate) const ANOTHER: Host = 4;
+pub(crate) const FIVE: [Transport; 5] = [Srp, Iser, Nvme, Srp, Iser];
 
 /// Relative identifiers of a target's ports.
 const SRP_PORT: u16 = 1;
@@ -35,11 +34,11 @@ const INVALID_PARAMETER: Outcome = Sense(5, 0x26, 0);
 const LIST_LENGTH: Outcome = Sense(5, 0x1a, 0);
 const NO_ROOM: Outcome = Sense(5, 0x55, 4);
 
-fn write(cluster: &mut Cluster, host: Host) -> Outcome {
+pub(crate) fn write(cluster: &mut Cluster, host: Host) -> Outcome {
     cluster.write(host, host as u64, &pattern(512, 1))
 }
 
-fn command(cluster: &mut Cluster, host: Host, cdb: Vec<u8>) -> Outcome {
+pub(crate) fn command(cluster: &mut Cluster, host: Host, cdb: Vec<u8>) -> Outcome {
     cluster.scsi(host, cdb, Transfer::None).0
 }
 
@@ -53,152 +52,6 @@ fn transport_id(cluster: &Cluster, host: Host) -> Vec<u8> {
             id
         }
     }
-}
-
-// --- RESERVE and RELEASE -----------------------------------------------------------------------------------------
-
-#[test]
-fn reserve_keeps_everybody_else_out() {
-    for (holder, reserve, release) in [
-        (SRP, reserve6(), release6()),
-        (ISER, reserve10(), release10()),
-    ] {
-        let mut cluster = Cluster::new(Setup::new(1), &FIVE);
-        assert_eq!(command(&mut cluster, holder, reserve.clone()), Good);
-        // Once more is no error.
-        assert_eq!(command(&mut cluster, holder, reserve.clone()), Good);
-        assert_eq!(write(&mut cluster, holder), Good);
-        for other in cluster.hosts().filter(|host| *host != holder) {
-            assert_eq!(cluster.read(other, 0).0, Conflict, "{other}");
-            assert_eq!(write(&mut cluster, other), Conflict, "{other}");
-            // Nobody registers meanwhile, by whichever protocol.
-            assert_eq!(cluster.register(other, 5), Conflict, "{other}");
-            if cluster.is_scsi(other) {
-                assert_eq!(cluster.test_unit_ready(other), Conflict);
-                assert_eq!(command(&mut cluster, other, reserve.clone()), Conflict);
-                // That releases nothing.
-                assert_eq!(command(&mut cluster, other, release.clone()), Good);
-                let (outcome, _) = cluster.scsi(other, scsi::inquiry(None, 96), Transfer::In(96));
-                assert_eq!(outcome, Good);
-            } else {
-                let flush = io::flush(1);
-                assert_eq!(cluster.nvme_io(other, &flush).0, Conflict);
-                let report = |data| reservation::report(1, 64, true, data);
-                assert_eq!(cluster.nvme_in(other, 64, report).0, Conflict);
-            }
-        }
-        assert_eq!(command(&mut cluster, holder, release), Good);
-        for host in cluster.hosts() {
-            assert_eq!(write(&mut cluster, host), Good, "{host}");
-        }
-        assert_eq!(cluster.everybody_told(), []);
-        cluster.finish();
-    }
-}
-
-#[test]
-fn reserve_ends_with_its_session() {
-    for seed in seeds(0..3) {
-        for holder in [SRP, ISER] {
-            let mut cluster = Cluster::new(Setup::new(seed), &FIVE);
-            assert_eq!(command(&mut cluster, holder, reserve6()), Good);
-            assert_eq!(write(&mut cluster, NVME), Conflict);
-            cluster.leave(holder);
-            assert_eq!(write(&mut cluster, NVME), Good);
-            assert_eq!(write(&mut cluster, OTHER), Good);
-            cluster.log_in(holder);
-            assert_eq!(write(&mut cluster, NVME), Good);
-            cluster.finish();
-        }
-    }
-}
-
-#[test]
-fn reserve_ends_with_a_reset() {
-    for seed in seeds(0..3) {
-        let mut cluster = Cluster::new(Setup::new(seed), &FIVE);
-        assert_eq!(command(&mut cluster, ISER, reserve6()), Good);
-        assert_eq!(write(&mut cluster, NVME), Conflict);
-        let reset = Task {
-            lun: scsi::lun(0),
-            function: 8,
-            tag: 0,
-        };
-        let channel = cluster.channel(SRP);
-        assert_eq!(cluster.world.manage(SRP, channel, reset), 0);
-        assert_eq!(write(&mut cluster, NVME), Good);
-        for host in [SRP, ISER, OTHER, ANOTHER] {
-            // BUS DEVICE RESET FUNCTION OCCURRED
-            assert_eq!(cluster.test_unit_ready(host), Sense(6, 0x29, 3));
-            assert_eq!(write(&mut cluster, host), Good);
-        }
-        cluster.finish();
-    }
-}
-
-/// A reset does not touch persistent reservations.
-#[test]
-fn a_reset_leaves_registrations() {
-    let mut cluster = Cluster::new(Setup::new(1), &FIVE);
-    assert_eq!(cluster.register(NVME, 3), Good);
-    assert_eq!(cluster.reserve(NVME, 3, Kind::ExclusiveAccess), Good);
-    let reset = Task {
-        lun: scsi::lun(0),
-        function: 8,
-        tag: 0,
-    };
-    let channel = cluster.channel(SRP);
-    assert_eq!(cluster.world.manage(SRP, channel, reset), 0);
-    assert_eq!(cluster.test_unit_ready(SRP), Sense(6, 0x29, 3));
-    assert_eq!(write(&mut cluster, SRP), Conflict);
-    assert_eq!(cluster.view(SRP).holders, [3]);
-    cluster.finish();
-}
-
-/// Compatible reservation handling (SPC-4 section 5.13.3): beside a persistent reservation, RESERVE and RELEASE are good for whoever may
-/// do everything, and reserve nothing. Beside registrations alone they conflict (SPC-2 section 5.5.1).
-#[test]
-fn reserve_beside_registrations() {
-    let mut cluster = Cluster::new(Setup::new(1), &FIVE);
-    assert_eq!(cluster.register(NVME, 3), Good);
-    assert_eq!(cluster.register(SRP, 1), Good);
-    for host in [SRP, ISER] {
-        assert_eq!(command(&mut cluster, host, reserve6()), Conflict);
-        assert_eq!(command(&mut cluster, host, release6()), Conflict);
-    }
-    for (holder, key, kind, expected) in [
-        (NVME, 3, Kind::WriteExclusive, Conflict),
-        (NVME, 3, Kind::WriteExclusiveRegistrants, Good),
-        (NVME, 3, Kind::ExclusiveAccessAll, Good),
-        (SRP, 1, Kind::WriteExclusive, Good),
-    ] {
-        assert_eq!(cluster.reserve(holder, key, kind), Good);
-        assert_eq!(command(&mut cluster, SRP, reserve6()), expected, "{kind:?}");
-        assert_eq!(command(&mut cluster, ISER, reserve6()), Conflict);
-        let everybody = cluster.read(NVME, 0).0;
-        assert_eq!(everybody, Good, "{kind:?}: nothing is reserved so");
-        assert_eq!(command(&mut cluster, SRP, release6()), expected, "{kind:?}");
-        assert_eq!(command(&mut cluster, ISER, release6()), Conflict);
-        assert_eq!(cluster.release(holder, key, kind), Good);
-        cluster.everybody_told();
-    }
-    cluster.finish();
-}
-
-/// The holder of SCSI-2's kind may still register (it is its own), and then there are two; nobody is left out in the end.
-#[test]
-fn reserve_first_and_register_then() {
-    let mut cluster = Cluster::new(Setup::new(1), &FIVE);
-    assert_eq!(command(&mut cluster, SRP, reserve6()), Good);
-    // SPC-2 section 5.5.1: PERSISTENT RESERVE OUT conflicts while the unit is reserved so, by whomever; some allow the holder.
-    let outcome = cluster.register(SRP, 1);
-    assert!(matches!(outcome, Good | Conflict), "{outcome:?}");
-    command(&mut cluster, SRP, release6());
-    cluster.leave(SRP);
-    for host in [ISER, NVME, OTHER, ANOTHER] {
-        assert_eq!(write(&mut cluster, host), Good);
-    }
-    cluster.finish();
 }
 
 // --- other initiator ports ---------------------------------------------------------------------------------------
@@ -591,4 +444,67 @@ fn what_nvme_hosts_may_say() {
     assert!(found == Conflict || found == invalid, "{found:?}");
     assert_eq!(cluster.view(SRP).holders, [1]);
     cluster.finish();
+}
+
+// --- copies ------------------------------------------------------------------------------------------------------
+
+/// EXTENDED COPY is sent to one device and may write to another: it needs the right to do so there as well (SPC-4 section 5.16.4).
+#[test]
+fn copies_do_not_go_around_a_reservation() {
+    let mut setup = Setup::new(1);
+    setup
+        .devices
+        .push(r#"{ "name": "disk1", "backend": "memory", "size": "4MiB" }"#.to_owned());
+    setup.groups =
+        r#"[{ "name": "everyone", "initiators": ["*"], "luns": { "0": "disk0", "1": "disk1" } }]"#
+            .to_owned();
+    for host in [SRP, ISER] {
+        for (kind, source, destination) in [
+            (Kind::WriteExclusive, Good, Conflict),
+            (Kind::ExclusiveAccess, Conflict, Conflict),
+        ] {
+            let mut cluster = Cluster::new(setup.clone(), &FIVE);
+            let names = [0, 1].map(|lun| {
+                cluster.lun = lun;
+                naa(&mut cluster, host)
+            });
+            let there = pattern(512, 1);
+            cluster.lun = 0;
+            assert_eq!(cluster.write(NVME, 5, &there), Good);
+            cluster.lun = 1;
+            assert_eq!(cluster.write(host, 5, &pattern(512, 2)), Good);
+            cluster.lun = 0;
+            assert_eq!(cluster.register(NVME, 3), Good);
+            assert_eq!(cluster.reserve(NVME, 3, kind), Good);
+            // Sent to the other disk, where nothing is reserved.
+            for (from, to, expected) in [(0, 1, source), (1, 0, destination)] {
+                cluster.lun = 1;
+                let segments = [(5, 5, 1)];
+                let (cdb, list) = scsi::extended_copy(&names[from], &names[to], 512, &segments);
+                let (found, _) = cluster.scsi(host, cdb, Transfer::Out(list));
+                let refused = found == Conflict || matches!(found, Sense(0x0a, ..));
+                let what = format!("{kind:?}: from {from} to {to}: {found:?}");
+                assert_eq!(found == Good, expected == Good, "{what}");
+                assert!(found == Good || refused, "{what}");
+                cluster.lun = 0;
+                assert!(cluster.read(NVME, 5).1 == there, "{what}");
+            }
+            cluster.finish();
+        }
+    }
+}
+
+/// The NAA designator of the disk.
+pub(crate) fn naa(cluster: &mut Cluster, host: Host) -> Vec<u8> {
+    let page = scsi::inquiry(Some(0x83), 255);
+    let (_, page) = cluster.scsi(host, page, Transfer::In(255));
+    let mut rest = &page[4..];
+    while let [code_set, kind, _, length, ..] = *rest {
+        let (designator, later) = rest[4..].split_at(length.into());
+        if (code_set & 0x0f, kind & 0x3f) == (1, 3) {
+            return designator.to_vec();
+        }
+        rest = later;
+    }
+    panic!("no NAA designator: {page:02x?}");
 }

@@ -23,6 +23,8 @@ use crate::world::{Host, Setup, World};
 pub struct Cluster {
     /// The world; a host's number is that of its machine.
     pub world: World,
+    /// Where SCSI commands go.
+    pub lun: u16,
     setup: Setup,
     transports: Vec<Transport>,
     pub(super) members: Vec<Option<Member>>,
@@ -45,6 +47,7 @@ impl Cluster {
         };
         let mut cluster = Self {
             world: setup.clone().build(),
+            lun: 0,
             setup,
             transports: transports.to_vec(),
             members: Vec::new(),
@@ -72,6 +75,7 @@ impl Cluster {
         };
         let mut cluster = Self {
             world: self.world.restarted(&setup),
+            lun: 0,
             setup,
             transports: self.transports,
             members: Vec::new(),

@@ -28,7 +28,7 @@ pub fn once_or_none(buffer: Option<&Buffer>) -> NvmeData {
 }
 
 impl Cluster {
-    /// Executes a SCSI command at LUN 0.
+    /// Executes a SCSI command at [`Cluster::lun`].
     pub fn scsi(&mut self, host: Host, cdb: Vec<u8>, transfer: Transfer) -> (Outcome, Vec<u8>) {
         let length = match &transfer {
             Transfer::None => 0,
@@ -53,7 +53,7 @@ impl Cluster {
                         _ => Data::In(pieces, Format::Direct),
                     }
                 };
-                let command = Command::new(0, cdb, data);
+                let command = Command::new(self.lun, cdb, data);
                 let reply = self.world.execute(host, channel, &command);
                 (scsi_outcome(reply.status(), reply.sense()), reply.data())
             }
@@ -72,7 +72,7 @@ impl Cluster {
                         _ => iser::Data::In(piece),
                     }
                 };
-                let command = iser::Command::new(0, cdb, data);
+                let command = iser::Command::new(self.lun, cdb, data);
                 let reply = self.world.iser_execute(host, connection, &command);
                 (scsi_outcome(reply.status(), reply.sense()), reply.data())
             }
