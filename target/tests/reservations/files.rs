@@ -322,10 +322,13 @@ fn the_generation_before_is_offered() {
 
 #[test]
 fn what_is_no_plain_file_is_refused() {
-    let make: [(&str, fn(&std::path::Path)); 3] = [
-        ("a directory", |path| fs::create_dir(path).expect("made")),
+    type Make = fn(&std::path::Path);
+    let make: [(&str, Make); 3] = [
+        ("a directory", |path| {
+            fs::create_dir(path).expect("made");
+        }),
         ("a link", |path| {
-            symlink("/etc/hostname", path).expect("made")
+            symlink("/etc/hostname", path).expect("made");
         }),
         ("a pipe", |path| {
             let mode = rustix::fs::Mode::RUSR;
@@ -347,7 +350,7 @@ fn what_is_no_plain_file_is_refused() {
 fn a_file_that_may_not_be_read() {
     let directory = Scratch::new();
     directory.open().save(&tables()[0]).expect("saved");
-    fs::set_permissions(directory.file("disk0"), fs::Permissions::from_mode(0)).expect("set");
+    fs::set_permissions(directory.file("disk0"), fs::Permissions::from_mode(0o0)).expect("set");
     // Root may read everything.
     if !rustix::process::geteuid().is_root() {
         let error = directory.open().load(LIMIT).expect_err("not readable");

@@ -170,7 +170,9 @@ pub(crate) struct Recorder {
 }
 
 /// Says of a step, and those before it, whether it fails.
-pub(crate) struct Fails(Box<dyn Fn(&[Step], &Step) -> Option<Errno> + Send>);
+pub(crate) struct Fails(Box<Fault>);
+
+type Fault = dyn Fn(&[Step], &Step) -> Option<Errno> + Send;
 
 impl std::fmt::Debug for Fails {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
