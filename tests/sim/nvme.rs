@@ -442,8 +442,8 @@ fn commands_that_are_refused() {
         ),
         ("write uncorrectable", INVALID_OPCODE, io::over(4, 1, 0, 1)),
         (
-            "reservation register",
-            INVALID_OPCODE,
+            "reservation register of key zero",
+            INVALID_FIELD,
             Command::new(0x0d, 1).with(block.clone()),
         ),
         (
