@@ -7,8 +7,9 @@ use pagecast_initiator::nvme::Data;
 use pagecast_initiator::nvme::admin::{get_features, set_features};
 use pagecast_initiator::nvme::reservation::PERSISTENCE;
 use pagecast_initiator::scsi::reserve::report;
-use pagecast_tests::reservations::{Cluster, Kind, Outcome, Registration, View};
+use pagecast_tests::reservations::{Cluster, Kind, Notice, Outcome, Registration, View};
 use pagecast_tests::{Host, Setup, pattern, seeds};
+use pagecastd::control::Management;
 
 use Outcome::{Conflict, Good};
 
@@ -280,5 +281,55 @@ fn two_devices() {
     let mut cluster = cluster.restarted_with(Setup::new(1));
     assert_eq!(write(&mut cluster, NVME), Conflict);
     assert_eq!(cluster.view(SRP).keys, [KEYS[SRP]]);
+    cluster.finish();
+}
+
+/// Operators see who is registered, and end everything; hosts hear of it, and it is so after a restart as well.
+#[test]
+fn operators_see_and_end_them() {
+    let mut cluster = registered(1, true);
+    let kind = Kind::ExclusiveAccess;
+    assert_eq!(cluster.reserve(NVME, KEYS[NVME], kind), Good);
+    cluster.leave(ISER);
+    let reports = cluster.world.daemon.shared.reservations();
+    let [report] = &reports[..] else {
+        panic!("{reports:?}");
+    };
+    assert!(report.enabled && report.persistent && !report.held_by_all);
+    assert_eq!(report.holders.len(), 1, "{report:?}");
+    let mut found: Vec<_> = report
+        .registrants
+        .iter()
+        .map(|one| {
+            (
+                one.key.as_str(),
+                one.protocol.as_str(),
+                one.holder,
+                one.live,
+            )
+        })
+        .collect();
+    found.sort_unstable();
+    let expected = [
+        ("0x0000000000000001", "srp", false, true),
+        ("0x0000000000000002", "iscsi", false, false),
+        ("0x0000000000000003", "nvme", true, true),
+    ];
+    assert_eq!(found, expected);
+    cluster.log_in(ISER);
+    // They are in use.
+    let shared = &cluster.world.daemon.shared;
+    assert!(shared.clear_reservations("disk0", false).is_err());
+    assert_eq!(cluster.view(SRP).keys, KEYS);
+    let shared = &cluster.world.daemon.shared;
+    let cleared = shared.clear_reservations("disk0", true).expect("done");
+    assert_eq!(cleared.registrants, 3);
+    let told = ALL.map(|host| (host, vec![Notice::ReservationPreempted]));
+    assert_eq!(cluster.everybody_told(), told);
+    for host in ALL {
+        assert_eq!(write(&mut cluster, host), Good);
+    }
+    let mut cluster = cluster.restarted();
+    assert!(cluster.view(ISER).keys.is_empty());
     cluster.finish();
 }
