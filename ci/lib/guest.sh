@@ -84,8 +84,8 @@ dmesg_clean() {
     [ -z "$found" ] || { printf '%s\n' "$found"; return 1; }
 }
 
-# dmesg_has PATTERN
-dmesg_has() { dmesg_since_mark | grep -Eq "$1"; }
+# dmesg_has PATTERN. All of it is read: who is cut off in the middle fails, and the pipe with it.
+dmesg_has() { [ "$(dmesg_since_mark | grep -Ec "$1" || true)" != 0 ]; }
 
 # --- the network -----------------------------------------------------------------------------------------------
 

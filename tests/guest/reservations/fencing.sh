@@ -50,7 +50,6 @@ ended() { ! kill -0 "$1" 2>/dev/null; }
 step "preempt-abort under full write load"
 check "NVMe fences SRP" fence "$NVM" "$SRP" c1 a1
 check "SRP fences NVMe" fence "$SRP" "$NVM" a2 c2
-check "SRP fences iSER" fence "$SRP" "$ISER" a3 b3
 check "iSER fences SRP" fence "$ISER" "$SRP" b4 a4
 check "NVMe fences iSER" fence "$NVM" "$ISER" c5 b5
 check "everybody writes again" eval 'for disk in "$SRP" "$ISER" "$NVM"; do writes "$disk" || false; done'
