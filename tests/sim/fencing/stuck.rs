@@ -14,7 +14,7 @@ use super::load::{AREA, contents};
 use super::{BYSTANDER, PREEMPTOR, VICTIM, cluster, pairs, preempt_and_abort, pump};
 
 /// The target's ends of a host's connections.
-fn queue_pairs_of(world: &World, host: usize) -> Vec<u32> {
+pub(super) fn queue_pairs_of(world: &World, host: usize) -> Vec<u32> {
     let pairs = world.net.queue_pairs();
     let on_target = |peer: &u32| pairs.iter().any(|p| p.number == *peer && p.node == TARGET);
     let name = host_name(host);

@@ -26,7 +26,7 @@ pub struct Cluster {
     /// Where SCSI commands go.
     pub lun: u16,
     setup: Setup,
-    transports: Vec<Transport>,
+    pub(super) transports: Vec<Transport>,
     pub(super) members: Vec<Option<Member>>,
 }
 

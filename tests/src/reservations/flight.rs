@@ -224,6 +224,22 @@ impl Cluster {
         }
     }
 
+    /// Everything goes on for a while but the control thread, which makes changes of reservations.
+    pub fn pump_shards(&mut self, rounds: u64) {
+        let world = &mut self.world;
+        for _ in 0..rounds {
+            world.net.step();
+            for shard in 0..world.daemon.shards.len() {
+                world.turn_shard(shard);
+            }
+            for host in 0..self.transports.len() {
+                world.initiators[host].turn().expect("SRP");
+                world.iser[host].turn().expect("iSER");
+                world.nvme[host].turn().expect("NVMe");
+            }
+        }
+    }
+
     /// Whether all connections of a host are up.
     pub fn is_up(&self, host: Host) -> bool {
         match &self.members[host] {
