@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -156,7 +157,15 @@ fn finish(work: &Work) -> thread::Result<()> {
         Work::Host(work, _) => (&work.device, &*work.change),
         Work::Operator(device, _) => (device, &by_operator()),
     };
-    let made = panic::catch_unwind(AssertUnwindSafe(|| make(device, change)));
+    let cancelled = match work {
+        Work::Host(work, _) => work.cancelled.load(Relaxed),
+        Work::Operator(..) => false,
+    };
+    let made = panic::catch_unwind(AssertUnwindSafe(|| match cancelled {
+        // Nobody waits for it any more, and whoever was preempted must not come back by it.
+        true => Err(ChangeError::Refused(Refusal::Busy)),
+        false => make(device, change),
+    }));
     let (result, end) = match made {
         Ok(result) => (result, Ok(())),
         Err(panic) => (Err(ChangeError::Panic), Err(panic)),
@@ -312,6 +321,7 @@ mod tests {
                 task: TaskId(0),
                 device: Arc::clone(device),
                 change: Box::new(change),
+                cancelled: Arc::default(),
             };
             changer.make(Work::Host(Box::new(work), shard.clone()));
         }

@@ -77,18 +77,18 @@ impl Daemon {
                 }));
             }
         }
-        // What was asked for is made whole, though nobody may be left to hear of it.
         self.shared.changer.end();
-        if changes.join().is_err() {
-            tracing::error!(
-                "the thread for reservations panicked; please report this with the log"
-            );
-        }
         if !flush(&self.shared) {
             ended = ended.and(Err(StartError::System {
                 what: "not everything that was written is durable",
                 source: io::Error::other("see the log for the devices"),
             }));
+        }
+        // What was asked for is made whole, though nobody may be left to hear of it. Data go first: another disk may hang.
+        if changes.join().is_err() {
+            tracing::error!(
+                "the thread for reservations panicked; please report this with the log"
+            );
         }
         // Shards are gone: nobody uses the pool any more.
         drop(self.pool);

@@ -1,5 +1,7 @@
 //! Task management functions (SAM-5 7), and tasks that end without a response.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use pagecast_core::block::BlockFault;
 use pagecast_core::nvme::Completion;
 use pagecast_core::scsi::UnitId;
@@ -97,7 +99,9 @@ impl Shard {
                     by,
                 } => {
                     let registrant = connection.session.scsi.registrant();
-                    if registrant.is_some_and(|registrant| registrants.contains(registrant)) {
+                    // They are in order.
+                    let found = registrant.map(|one| registrants.binary_search(one));
+                    if matches!(found, Some(Ok(_))) {
                         let own = (by.0 == self.id).then_some(by.1);
                         preempted(connection, &mut self.tasks, *unit, own, &mut victims);
                     }
@@ -128,8 +132,10 @@ impl Shard {
             request.ticket.found();
         }
         for id in victims {
-            // An earlier one may have taken its connection down, and this one with it.
-            if self.tasks.get(id).phase != Phase::Free {
+            let task = self.tasks.get(id);
+            // An earlier one may have taken its connection down, and this one with it; or it was the other half, and is ended.
+            let over = task.phase == Phase::Free || preempts && !task.preempted;
+            if !over {
                 self.abort(id);
             }
         }
@@ -142,7 +148,7 @@ impl Shard {
             return;
         }
         let slot = usize::from(task.connection);
-        let (reserves, aborted) = (matches!(task.work, Work::Reserve(_)), task.aborted);
+        let (reserves, aborted) = (matches!(task.work, Work::Reserve { .. }), task.aborted);
         if aborted || self.is_closing(slot) {
             self.retire(id);
             self.finish_close(slot);
@@ -197,6 +203,9 @@ impl Shard {
             if let Some(Some(connection)) = self.connections.get_mut(slot) {
                 connection.fetch_queue.retain(|&other| other != id);
             }
+        }
+        if let Work::Reserve { cancelled, .. } = &task.work {
+            cancelled.store(true, Relaxed);
         }
         if task.phase == Phase::Fused {
             return self.abort_fused(id);

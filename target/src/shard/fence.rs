@@ -1,5 +1,5 @@
 //! Fencing: whoever is preempted with PREEMPT AND ABORT, or with NVMe's Preempt and Abort, loses its commands before the preempting
-//! command has its status (SPC-4 section 5.12.11.2.6). From then on nothing of theirs reaches the device:
+//! command has its status (SPC-4 section 5.13.11.2.6). From then on nothing of theirs reaches the device:
 //!
 //! - What they send from now on is refused, since their verdicts were written before any shard was told to abort.
 //! - What was planned before is in the task tables of its shards when those are told, and is aborted in whichever phase it is. What
@@ -40,7 +40,7 @@ impl Shard {
     pub(super) fn fence(&mut self, id: TaskId, registrants: Vec<Registrant>) {
         let task = self.tasks.get(id);
         let slot = usize::from(task.connection);
-        let (Work::Reserve(unit), Some(Some(connection))) =
+        let (Work::Reserve { unit, .. }, Some(Some(connection))) =
             (&task.work, self.connections.get(slot))
         else {
             return;
@@ -124,7 +124,8 @@ pub(super) fn preempted(
     let device = unit.0 as usize;
     for &id in &connection.tasks {
         let task = tasks.get(id);
-        if own == Some(id) {
+        // What another thread decides about is no command of a namespace: somebody connects, or authenticates.
+        if own == Some(id) || task.phase == Phase::Decision {
             continue;
         }
         let here = match &task.work {
@@ -133,8 +134,9 @@ pub(super) fn preempted(
             _ if task.unit == Some(unit) => true,
             _ => (task.device.as_ref()).is_some_and(|known| known.index == device),
         };
-        // NVMe commands that are not that far are known by the namespace that they name.
-        let unknown = namespaces && task.device.is_none();
+        // NVMe commands that are not that far are known by the namespace that they name. Fabrics commands, which count as nobody's, name
+        // none.
+        let unknown = namespaces && task.counted && task.device.is_none();
         if here || unknown && namespace(&mut connection.scsi, task.tag) == Some(unit) {
             found.push(id);
         }

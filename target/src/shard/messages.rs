@@ -1,6 +1,7 @@
 //! What other threads tell a shard, and what a shard tells the control thread.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -181,6 +182,8 @@ pub struct ReservationWork {
     pub device: Arc<Device>,
     /// What is asked for.
     pub change: Box<Change>,
+    /// The command was aborted.
+    pub cancelled: Arc<AtomicBool>,
 }
 
 /// A connection's place in a shard. The generation tells apart connections that used the same slot one after the other.

@@ -1,6 +1,7 @@
 //! Changes of reservations: they are made durable elsewhere, and whoever is preempted loses its commands before the status.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use pagecast_core::nvme::Status;
 use pagecast_core::reservations::Refusal;
@@ -26,7 +27,11 @@ impl Shard {
             task.ending = Ending::Unknown;
             return self.transmit(id);
         };
-        task.work = Work::Reserve(command.unit);
+        let cancelled = Arc::new(AtomicBool::new(false));
+        task.work = Work::Reserve {
+            unit: command.unit,
+            cancelled: Arc::clone(&cancelled),
+        };
         task.phase = Phase::Reservation;
         self.control
             .send(ControlMessage::Reserve(Box::new(ReservationWork {
@@ -34,6 +39,7 @@ impl Shard {
                 task: id,
                 device: Arc::clone(device),
                 change: command.change,
+                cancelled,
             })));
     }
 
@@ -60,7 +66,7 @@ impl Shard {
     pub(super) fn end_reservation(&mut self, id: TaskId, result: Result<(), Refusal>) {
         let task = self.tasks.get(id);
         let slot = usize::from(task.connection);
-        let Work::Reserve(unit) = task.work else {
+        let Work::Reserve { unit, .. } = task.work else {
             return;
         };
         let Some(Some(connection)) = self.connections.get(slot) else {
@@ -73,7 +79,11 @@ impl Shard {
             return self.end_nvme(id, completion);
         }
         let response = connection.scsi.reserved(unit, result);
-        self.refuse(id, Ending::Scsi(response));
+        // Its parameter list has come, all of it: there is no residual.
+        task.work = Work::None;
+        task.cursor.left = 0;
+        task.ending = Ending::Scsi(response);
+        self.transmit(id);
     }
 
     /// Aborts what matches, here and elsewhere.

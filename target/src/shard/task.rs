@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use pagecast_core::block::{BlockOp, BlockRange, Transfer};
 use pagecast_core::nvme::Completion;
@@ -279,7 +280,12 @@ pub enum Work {
     /// Wait for aborted tasks to go.
     Management,
     /// Change reservations, and wait for the tasks to go that it aborts.
-    Reserve(UnitIndex),
+    Reserve {
+        /// The logical unit.
+        unit: UnitIndex,
+        /// The command was aborted: what has not begun does not begin.
+        cancelled: Arc<AtomicBool>,
+    },
 }
 
 impl Work {

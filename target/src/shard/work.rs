@@ -27,7 +27,7 @@ impl Shard {
         }
         match &mut task.work {
             Work::None => self.transmit(id),
-            Work::Management | Work::Reserve(_) => {}
+            Work::Management | Work::Reserve { .. } => {}
             Work::Read { .. } => self.start_read(id),
             Work::Write { .. } | Work::WriteVerify { .. } => self.start_write(id),
             Work::Parameters { length, .. } => {

@@ -198,7 +198,9 @@ impl Shard {
             return;
         };
         *auth = Auth::Going { exchange, passed };
-        self.end_nvme(task, completion);
+        if self.tasks.get(task).phase == Phase::Decision {
+            self.end_nvme(task, completion);
+        }
         self.settle_authentication(usize::from(key.slot));
     }
 
