@@ -40,6 +40,12 @@ impl Cluster {
                 buffer.write(0, bytes).expect("within the buffer");
             }
         };
+        // All data that go out are taken, if it works.
+        let takes_all = |outcome, residual: bool| {
+            let left = !matches!(transfer, Transfer::In(_)) && outcome == Outcome::Good && residual;
+            assert!(!left, "host {host}: data were left");
+            outcome
+        };
         match self.members[host] {
             Some(Member::Srp(channel)) => {
                 let data = if length == 0 {
@@ -55,7 +61,8 @@ impl Cluster {
                 };
                 let command = Command::new(self.lun, cdb, data);
                 let reply = self.world.execute(host, channel, &command);
-                (scsi_outcome(reply.status(), reply.sense()), reply.data())
+                let outcome = scsi_outcome(reply.status(), reply.sense());
+                (takes_all(outcome, !reply.is_good()), reply.data())
             }
             Some(Member::Iser(connection)) => {
                 let data = if length == 0 {
@@ -74,7 +81,8 @@ impl Cluster {
                 };
                 let command = iser::Command::new(self.lun, cdb, data);
                 let reply = self.world.iser_execute(host, connection, &command);
-                (scsi_outcome(reply.status(), reply.sense()), reply.data())
+                let outcome = scsi_outcome(reply.status(), reply.sense());
+                (takes_all(outcome, !reply.is_good()), reply.data())
             }
             ref other => panic!("host {host}: {other:?}"),
         }
