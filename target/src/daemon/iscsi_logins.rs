@@ -192,10 +192,10 @@ impl Control {
                 target: target.identity.iqn.clone(),
                 portal_group: PORTAL_GROUP,
             },
-            identity: Identity::Scsi(InitiatorPort::Iscsi {
+            identity: Some(Identity::Scsi(InitiatorPort::Iscsi {
                 name: summary.initiator.clone(),
                 isid: summary.isid,
-            }),
+            })),
         };
         let session = self.new_session(target, group, arrival);
         self.log_in(key, nexus, &session);

@@ -95,8 +95,8 @@ pub(super) struct Arrival {
     pub(super) peer: String,
     /// The target's port.
     pub(super) port: PortName,
-    /// Whom its reservations belong to.
-    pub(super) identity: Identity,
+    /// Whom its reservations belong to; none if it may have none.
+    pub(super) identity: Option<Identity>,
 }
 
 /// What tells an initiator from others, for reservations.
@@ -376,8 +376,8 @@ impl Control {
             group: 1,
             name: port,
         };
-        let registrant = identity.registrant(target, transport);
-        let scsi = ScsiSession::new(port, Some(registrant), &group.luns);
+        let registrant = identity.map(|identity| identity.registrant(target, transport));
+        let scsi = ScsiSession::new(port, registrant, &group.luns);
         self.session(scsi, transport, initiator, peer, &target.name, &group.name)
     }
 

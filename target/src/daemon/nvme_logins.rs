@@ -12,8 +12,8 @@ use std::thread;
 
 use crossbeam_channel::{Sender, TrySendError};
 use pagecast_core::nvme::{
-    ADMIN_QUEUE_DEPTH, Completion, Controller, ControllerSetup, DISCOVERY_NQN, Kind, SQE_SIZE,
-    Status,
+    ADMIN_QUEUE_DEPTH, Completion, Controller, ControllerSetup, DISCOVERY_NQN, Host, Kind,
+    SQE_SIZE, Status,
 };
 use pagecast_core::scsi::PortName;
 use pagecast_rdma::fabric::{ConnectRequest, PeerAddress};
@@ -237,6 +237,30 @@ impl Control {
         }
     }
 
+    /// A host is known by its identifier to those who share its devices. Where one of another name uses it already, as copies of
+    /// machines do, that one stays who it is, and this one has no reservations.
+    fn reservation_identity(&self, host: &Host) -> Option<Identity> {
+        let admin = |association: &Association| {
+            let key = association.queues.get(&0)?;
+            self.connections.get(key)
+        };
+        let mut others = self.controllers.by_id.values().filter(|association| {
+            let other = association.controller.host();
+            other.id == host.id
+                && other.nqn != host.nqn
+                && !association.controller.is_discovery()
+                && admin(association).is_some_and(|entry| !entry.unproven)
+        });
+        match others.next() {
+            None => Some(Identity::Nvme(host.id)),
+            Some(other) => {
+                tracing::warn!(host = %host.nqn, other = %other.controller.host().nqn,
+                    "two hosts have one host identifier: the later one can have no reservations; give it an identifier of its own (/etc/nvme/hostid on Linux)");
+                None
+            }
+        }
+    }
+
     /// Makes a controller, if the host may have one.
     fn connect_admin(
         &mut self,
@@ -294,7 +318,7 @@ impl Control {
                 target: target.identity.nqn.clone(),
                 portal_group: PORTAL_GROUP,
             },
-            identity: Identity::Nvme(host.id),
+            identity: self.reservation_identity(host),
         };
         let session = self.new_session(target, group, arrival);
         let serial = target.identity.nvme_serial.clone();
@@ -602,7 +626,6 @@ fn authenticators(shards: &[Mailer<ShardMessage>]) -> io::Result<Sender<Step>> {
 mod tests {
     use std::time::Duration;
 
-    use pagecast_core::nvme::Host;
     use pagecast_core::scsi::{ScsiSession, TargetPort};
 
     use super::*;

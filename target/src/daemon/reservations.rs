@@ -162,7 +162,7 @@ fn finish(work: &Work) -> thread::Result<()> {
         Work::Operator(..) => false,
     };
     let made = panic::catch_unwind(AssertUnwindSafe(|| match cancelled {
-        // Nobody waits for it any more, and whoever was preempted must not come back by it.
+        // Whoever was preempted must not come back by it.
         true => Err(ChangeError::Refused(Refusal::Busy)),
         false => make(device, change),
     }));

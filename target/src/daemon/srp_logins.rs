@@ -121,7 +121,7 @@ impl Control {
             initiator: names.first().cloned().unwrap_or_default(),
             peer: request.peer.to_string(),
             port: PortName::Srp(login.target_port.0),
-            identity: Identity::Scsi(InitiatorPort::Srp(login.initiator_port.0)),
+            identity: Some(Identity::Scsi(InitiatorPort::Srp(login.initiator_port.0))),
         };
         let session = existing.unwrap_or_else(|| self.new_session(target, group, arrival));
         let credits = Credits::new(self.shared.settings.queue_depth, 0);

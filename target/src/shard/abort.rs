@@ -204,7 +204,8 @@ impl Shard {
                 connection.fetch_queue.retain(|&other| other != id);
             }
         }
-        if let Work::Reserve { cancelled, .. } = &task.work {
+        // Whoever was preempted must not come back by a command that was aborted for it.
+        if let (true, Work::Reserve { cancelled, .. }) = (task.preempted, &task.work) {
             cancelled.store(true, Relaxed);
         }
         if task.phase == Phase::Fused {

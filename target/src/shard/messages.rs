@@ -182,7 +182,7 @@ pub struct ReservationWork {
     pub device: Arc<Device>,
     /// What is asked for.
     pub change: Box<Change>,
-    /// The command was aborted.
+    /// Who asks was preempted meanwhile, and the command aborted.
     pub cancelled: Arc<AtomicBool>,
 }
 

@@ -283,7 +283,7 @@ pub enum Work {
     Reserve {
         /// The logical unit.
         unit: UnitIndex,
-        /// The command was aborted: what has not begun does not begin.
+        /// Its initiator was preempted: what has not begun does not begin.
         cancelled: Arc<AtomicBool>,
     },
 }
