@@ -23,6 +23,7 @@ mod nvme_strangers;
 mod nvme_trouble;
 mod reservations;
 mod reservations_durable;
+mod reservations_identity;
 mod reservations_legacy;
 mod reservations_matrix;
 mod reservations_preempt;

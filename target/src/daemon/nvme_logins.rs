@@ -248,7 +248,7 @@ impl Control {
             let other = association.controller.host();
             other.id == host.id
                 && other.nqn != host.nqn
-                && !association.controller.is_discovery()
+                && association.session.scsi.registrant().is_some()
                 && admin(association).is_some_and(|entry| !entry.unproven)
         });
         match others.next() {
