@@ -126,7 +126,7 @@ check "with the registrations, the reservation and its holder that they had" eva
 check "as NVMe sees it, too" eval 'seen 1 0xb4 && jq -e ".regctl == 3 and .ptpls == 1" /run/report.json'
 check "which hold for all" eval 'may "$ISER" "read write" && may "$SRP" read && may "$NVM" read'
 check "the holder releases" release "$ISER" b4 1
-check "NVMe reserves" reserve "$NVM" c4 2
+check "NVMe reserves" reserve "$NVM" c4 3
 target_crash
 target_again
 check "all hosts are back once more" until_true 90 all_again
