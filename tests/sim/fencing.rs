@@ -89,7 +89,7 @@ fn under_load(setup: Setup, victim: Transport, preemptor: Transport) {
     assert!(load.good > 0 && load.refused > 0, "{name}: {load:?}");
     assert!(cluster.is_up(VICTIM), "{name}: its connection is gone");
     // What it sends is served again once it is registered.
-    assert_eq!(cluster.told(VICTIM).len() <= 1, true, "{name}");
+    assert!(cluster.told(VICTIM).len() <= 1, "{name}");
     assert_eq!(cluster.write(VICTIM, 0, &[1; 512]), Outcome::Conflict);
     assert_eq!(cluster.register(VICTIM, 7), Outcome::Good, "{name}");
     assert_eq!(cluster.write(VICTIM, 0, &[1; 512]), Outcome::Good, "{name}");
