@@ -106,6 +106,11 @@ impl Table {
         self.holder.as_ref()
     }
 
+    /// Registrations that there is room for yet.
+    pub fn room(&self) -> usize {
+        self.limit.saturating_sub(self.registrations.len())
+    }
+
     /// How often it has changed: PRGENERATION of SCSI, GEN of NVMe.
     pub fn generation(&self) -> u32 {
         self.generation

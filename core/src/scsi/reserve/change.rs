@@ -1,8 +1,11 @@
 //! PERSISTENT RESERVE OUT (SPC-4 section 6.16).
 
+use std::cell::LazyCell;
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::transport_id::{self, TransportId, Wrong};
 use crate::reservations::{
-    Action, Change, Expected, InitiatorPort, Registrant, ReservationType, Reservations, Table,
+    Action, Change, Expected, InitiatorPort, Registrant, ReservationType, Table,
 };
 use crate::scsi::cdb::Cdb;
 use crate::scsi::plan::{
@@ -81,19 +84,7 @@ pub(crate) fn persistent_reserve_out(context: &Context<'_>, cdb: &Cdb) -> Planne
         service_action: ServiceAction::new(cdb.byte(1) & 0x1f).ok_or(Sense::cdb_bits(1, 4))?,
         scope_and_type: cdb.byte(2),
     };
-    // SCOPE and TYPE as far as they are not ignored whatever the table is (SPC-4, PERSISTENT RESERVE OUT service actions and valid
-    // parameters).
-    match request.service_action {
-        ServiceAction::Reserve | ServiceAction::Release => {
-            request.kind()?;
-        }
-        ServiceAction::RegisterAndMove => request.check_scope()?,
-        ServiceAction::Register
-        | ServiceAction::RegisterAndIgnore
-        | ServiceAction::Clear
-        | ServiceAction::Preempt
-        | ServiceAction::PreemptAndAbort => {}
-    }
+    // SCOPE and TYPE come after the key, which is in the list.
     let length = cdb.u32(5);
     if !(BASIC..=LONGEST).contains(&length) {
         return Err(codes::PARAMETER_LIST_LENGTH.into());
@@ -113,17 +104,24 @@ pub(crate) fn reserve_out_list(
     let Some(by) = nexus.seat().registrant() else {
         return Ok(Plan::Respond(Status::ReservationConflict.into()));
     };
-    let table = nexus.unit.reservations().table();
+    let reservations = nexus.unit.reservations();
+    let table = reservations.table();
     let list = List(data);
+    if data.len() < pending.length as usize {
+        return Err(codes::PARAMETER_LIST_LENGTH.into());
+    }
     if request.service_action != ServiceAction::RegisterAndMove {
         list.check_basic(request.service_action)?;
+    }
+    if !list.has_key_of(by, &table, request.service_action) {
+        return Ok(Plan::Respond(Status::ReservationConflict.into()));
     }
     let key = Some(list.key());
     let action = match request.service_action {
         ServiceAction::Register => Action::Register {
             expected: Expected::Key(list.key()),
             key: list.action_key(),
-            others: list.others(by, nexus.unit.reservations())?,
+            others: list.others(by, &table, || reservations.live())?,
             persist: Some(list.aptpl(20)),
         },
         ServiceAction::RegisterAndIgnore => Action::Register {
@@ -147,13 +145,23 @@ pub(crate) fn reserve_out_list(
             kind: preempting_kind(request, &table, list.action_key())?,
             abort: request.service_action == ServiceAction::PreemptAndAbort,
         },
-        ServiceAction::RegisterAndMove => Action::Move {
-            key: list.key(),
-            new_key: list.action_key(),
-            to: list.destination(session, pending, by)?,
-            unregister: list.bit(17, 1),
-            persist: list.aptpl(17),
-        },
+        ServiceAction::RegisterAndMove => {
+            // Where it moves to matters only if there is something that can (SPC-4 section 5.13.8).
+            match table.holder() {
+                None => return Err(codes::INVALID_FIELD_IN_CDB.into()),
+                Some(holder) if holder.registrant.as_ref() != Some(by) => {
+                    return Ok(Plan::Respond(Status::ReservationConflict.into()));
+                }
+                Some(_) => request.check_scope()?,
+            }
+            Action::Move {
+                key: list.key(),
+                new_key: list.action_key(),
+                to: list.destination(session, pending, by)?,
+                unregister: list.bit(17, 1),
+                persist: list.aptpl(17),
+            }
+        }
     };
     Ok(Plan::Reserve(ReservationCommand {
         unit: pending.unit,
@@ -212,6 +220,19 @@ impl<'a> List<'a> {
         self.bit(20, 3)
     }
 
+    /// Whether RESERVATION KEY is that of who asks, as far as the service action minds. It is verified "regardless of the SERVICE
+    /// ACTION and SCOPE fields" (SPC-4 section 6.16.3), so nothing else is complained of before. The table may have changed until
+    /// the change is made, and verifies it again.
+    fn has_key_of(&self, by: &Registrant, table: &Table, action: ServiceAction) -> bool {
+        let own = table.registrations().get(by).copied();
+        match action {
+            ServiceAction::RegisterAndIgnore => true,
+            // Zero is for who is not registered (table 67).
+            ServiceAction::Register => own.unwrap_or(0) == self.key(),
+            _ => own == Some(self.key()),
+        }
+    }
+
     /// What all lists but that of REGISTER AND MOVE have in common.
     fn check_basic(&self, action: ServiceAction) -> Result<(), Sense> {
         match (self.spec_i_pt(), action) {
@@ -237,43 +258,58 @@ impl<'a> List<'a> {
         }
     }
 
-    /// Whom REGISTER registers as well. ALL_TG_PT makes no difference: an initiator port reaches only the port of its own
-    /// protocol, and a target has one.
-    fn others(&self, by: &Registrant, known: &Reservations) -> Result<Vec<Registrant>, Sense> {
-        let mut others = Vec::new();
-        if !self.spec_i_pt() {
-            return Ok(others);
+    /// Whom REGISTER registers as well, if RESERVATION KEY is right. ALL_TG_PT makes no difference: an initiator port reaches only
+    /// the port of its own protocol, and a target has one. `live` says who may send commands; it is asked once at most, since a
+    /// list may have hundreds of names.
+    fn others(
+        &self,
+        by: &Registrant,
+        table: &Table,
+        live: impl FnOnce() -> Vec<Registrant>,
+    ) -> Result<Vec<Registrant>, Sense> {
+        // Key zero does nothing for who is not registered, whatever else there is (SPC-4 table 67).
+        let registered = table.registrations().contains_key(by);
+        if !self.spec_i_pt() || (!registered && self.action_key() == 0) {
+            return Ok(Vec::new());
         }
-        // Only with a first registration; with a wrong key it is a conflict, which is the table's to say (SPC-4 table 67).
-        let (table, key) = (known.table(), self.key());
-        match table.registrations().get(by) {
-            Some(own) if *own == key => return Err(Sense::parameter(20, Some(3))),
-            None if key == 0 && self.action_key() == 0 => {
-                return Err(Sense::parameter(20, Some(3)));
-            }
-            _ => {}
+        // Only with a first registration.
+        if registered {
+            return Err(Sense::parameter(20, Some(3)));
         }
         let ids = self.ids(24)?;
+        let mut others = BTreeSet::new();
+        let nodes = LazyCell::new(|| ports_of_nodes(by, live()));
         let mut at = 0;
         while let Some(rest) = ids.get(at..).filter(|rest| !rest.is_empty()) {
             let pointed = |Wrong(byte, bit)| Sense::parameter(28 + at + byte, bit);
             let (id, length) = transport_id::parse(rest).map_err(pointed)?;
+            let foreign = || pointed(Wrong(0, Some(3)));
+            let one;
             let named = match id {
-                TransportId::Port(initiator) => beside(by, initiator).map(|other| vec![other]),
-                TransportId::Node(name) => ports_of_node(by, &name, known),
+                TransportId::Port(initiator) => {
+                    one = [beside(by, initiator).ok_or_else(foreign)?];
+                    &one[..]
+                }
+                TransportId::Node(name) => {
+                    if !is_iscsi(by) {
+                        return Err(foreign());
+                    }
+                    nodes.get(&name).map_or(&[][..], Vec::as_slice)
+                }
             };
-            for other in named.ok_or_else(|| pointed(Wrong(0, Some(3))))? {
-                if others.contains(&other) || table.registrations().contains_key(&other) {
+            // Who asks may name itself.
+            for other in named.iter().filter(|other| *other != by) {
+                if table.registrations().contains_key(other) || !others.insert(other.clone()) {
                     return Err(pointed(Wrong(0, None)));
                 }
-                // Who asks may name itself.
-                if other != *by {
-                    others.push(other);
+                // One place is for who asks.
+                if others.len() >= table.room() {
+                    return Err(codes::NO_REGISTRATION_RESOURCES.into());
                 }
             }
             at += length;
         }
-        Ok(others)
+        Ok(others.into_iter().collect())
     }
 
     /// Where REGISTER AND MOVE moves to.
@@ -337,26 +373,40 @@ fn beside(by: &Registrant, initiator: InitiatorPort) -> Option<Registrant> {
     }
 }
 
-/// The initiator ports of an iSCSI node that are known at the target port that `by` came in through (SPC-4 section 7.6.4.6). None if nodes do
-/// not belong there.
-fn ports_of_node(by: &Registrant, wanted: &str, known: &Reservations) -> Option<Vec<Registrant>> {
+/// The initiator ports of each iSCSI node that are known at the target port that `by` came in through (SPC-4 section 7.6.4.6).
+fn ports_of_nodes(by: &Registrant, live: Vec<Registrant>) -> BTreeMap<String, Vec<Registrant>> {
     let Registrant::Scsi {
-        initiator: InitiatorPort::Iscsi { .. },
         target: own_target,
         port: own_port,
+        ..
     } = by
     else {
-        return None;
+        return BTreeMap::new();
     };
-    let is_one = |other: &Registrant| match other {
+    let mut nodes: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for other in live {
+        let name = match &other {
+            Registrant::Scsi {
+                initiator: InitiatorPort::Iscsi { name, .. },
+                target,
+                port,
+            } if target == own_target && port == own_port => name.clone(),
+            _ => continue,
+        };
+        nodes.entry(name).or_default().push(other);
+    }
+    nodes
+}
+
+/// Nodes are iSCSI's.
+fn is_iscsi(registrant: &Registrant) -> bool {
+    matches!(
+        registrant,
         Registrant::Scsi {
-            initiator: InitiatorPort::Iscsi { name, .. },
-            target,
-            port,
-        } => name == wanted && target == own_target && port == own_port,
-        _ => false,
-    };
-    Some(known.live().into_iter().filter(is_one).collect())
+            initiator: InitiatorPort::Iscsi { .. },
+            ..
+        }
+    )
 }
 
 fn is_same_protocol(one: &InitiatorPort, other: &InitiatorPort) -> bool {

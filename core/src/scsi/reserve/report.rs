@@ -54,13 +54,18 @@ pub(crate) fn report_capabilities(context: &Context<'_>, cdb: &Cdb) -> Planned {
 /// READ FULL STATUS.
 pub(crate) fn read_full_status(context: &Context<'_>, cdb: &Cdb) -> Planned {
     report(context, cdb, |table, list| {
-        for (registrant, key) in table.registrations() {
-            let id = transport_id::encode(registrant);
-            list.add(STATUS_HEADER + id.len(), || {
-                full_status(table, registrant, *key, &id)
-            });
-        }
+        add_full_status(table, list, transport_id::encode);
     })
+}
+
+/// Thousands may be registered, of which few fit: only for those are there TransportIDs.
+fn add_full_status(table: &Table, list: &mut List, encode: impl Fn(&Registrant) -> Vec<u8>) {
+    for (registrant, key) in table.registrations() {
+        let length = STATUS_HEADER + transport_id::encoded_length(registrant);
+        list.add(length, || {
+            full_status(table, registrant, *key, &encode(registrant))
+        });
+    }
 }
 
 /// Bytes of a full status descriptor before its TransportID.
@@ -141,4 +146,32 @@ fn report(context: &Context<'_>, cdb: &Cdb, fill: impl FnOnce(&Table, &mut List)
 
 fn length(bytes: usize) -> [u8; 4] {
     u32::try_from(bytes).unwrap_or(u32::MAX).to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn only_what_fits_is_encoded() {
+        let hosts = (0..100).map(|number| (Registrant::Nvme { host: [number; 16] }, 1));
+        let table = Table::restore(100, BTreeMap::from_iter(hosts), None).expect("good");
+        for (room, fit) in [(0, 0), (8, 0), (9, 1), (56, 1), (57, 2), (5000, 100)] {
+            let mut list = List {
+                data: vec![0; 8],
+                room,
+                length: 0,
+            };
+            let encoded = Cell::new(0);
+            add_full_status(&table, &mut list, |registrant| {
+                encoded.set(encoded.get() + 1);
+                transport_id::encode(registrant)
+            });
+            assert_eq!((encoded.get(), list.length), (fit, 4800), "{room}");
+            assert_eq!(list.data.len(), 8 + fit * 48);
+        }
+    }
 }

@@ -35,6 +35,21 @@ pub(crate) enum TransportId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wrong(pub(crate) usize, pub(crate) Option<u8>);
 
+/// Bytes of the TransportID that stands for a registrant.
+pub(crate) fn encoded_length(registrant: &Registrant) -> usize {
+    match registrant {
+        Registrant::Scsi {
+            initiator: InitiatorPort::Iscsi { name, isid },
+            ..
+        } => HEADER + name_field(name.len() + SEPARATOR.len() + 2 * isid.len()),
+        Registrant::Scsi {
+            initiator: InitiatorPort::Srp(_),
+            ..
+        }
+        | Registrant::Nvme { .. } => LENGTH,
+    }
+}
+
 /// The TransportID that stands for a registrant.
 pub(crate) fn encode(registrant: &Registrant) -> Vec<u8> {
     match registrant {
@@ -61,13 +76,17 @@ fn iscsi(name: &str, isid: &[u8; 6]) -> Vec<u8> {
     for byte in isid {
         text.push_str(&format!("{byte:02x}"));
     }
-    // A zero at the end, and up to a multiple of four.
-    let length = (text.len() / 4 + 1).saturating_mul(4).max(LEAST_NAME);
+    let length = name_field(text.len());
     let [high, low] = u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
     let mut bytes = vec![PORT_NAME | ISCSI, 0, high, low];
     bytes.extend(text.into_bytes());
     bytes.resize(HEADER + length, 0);
     bytes
+}
+
+/// Bytes of the field for a name: a zero at its end, and up to a multiple of four.
+fn name_field(name: usize) -> usize {
+    (name / 4 + 1).saturating_mul(4).max(LEAST_NAME)
 }
 
 /// The TransportID at the beginning of `bytes`, and how many of them it has.
@@ -103,12 +122,9 @@ fn iscsi_text(bytes: &[u8]) -> Result<(&str, usize), Wrong> {
         return Err(Wrong(2, None));
     }
     let field = bytes.get(HEADER..HEADER + length).ok_or(Wrong(2, None))?;
-    // It ends with a zero, and nothing but zeros follow.
+    // It ends with the first zero, "without regard for the specified length" (SPC-4 section 7.6.4.6): what follows is not looked at.
     let end = field.iter().position(|byte| *byte == 0);
-    let (text, padding) = field.split_at(end.ok_or(Wrong(HEADER, None))?);
-    if let Some(at) = padding.iter().position(|byte| *byte != 0) {
-        return Err(Wrong(HEADER + text.len() + at, None));
-    }
+    let (text, _) = field.split_at(end.ok_or(Wrong(HEADER, None))?);
     let text = str::from_utf8(text).map_err(|error| Wrong(HEADER + error.valid_up_to(), None))?;
     Ok((text, HEADER + length))
 }
@@ -197,6 +213,7 @@ mod tests {
         ] {
             let mut bytes = encode(&scsi(port.clone()));
             let length = bytes.len();
+            assert_eq!(length, encoded_length(&scsi(port.clone())));
             assert!(length >= 24 && length.is_multiple_of(4));
             bytes.extend([0xee; 30]);
             assert_eq!(parse(&bytes), Ok((TransportId::Port(port), length)));
@@ -214,6 +231,21 @@ mod tests {
         let bytes = named(0x05, b"IQN.2026-11.Example", 20);
         let node = TransportId::Node("iqn.2026-11.example".into());
         assert_eq!(parse(&bytes), Ok((node, 24)));
+    }
+
+    #[test]
+    fn a_name_ends_at_its_first_zero() {
+        let node = TransportId::Node("iqn.a".into());
+        for text in [&b"iqn.a\0x"[..], b"iqn.a\0\0,i,0x1\xff\x01\0!"] {
+            let bytes = named(0x05, text, 20);
+            assert_eq!(parse(&bytes), Ok((node.clone(), 24)), "{text:x?}");
+        }
+        let bytes = named(0x45, b"iqn.2026-11.example,i,0x1\0zz", 28);
+        let mut port = iscsi_port("iqn.2026-11.example");
+        if let InitiatorPort::Iscsi { isid, .. } = &mut port {
+            *isid = [0, 0, 0, 0, 0, 1];
+        }
+        assert_eq!(parse(&bytes), Ok((TransportId::Port(port), 32)));
     }
 
     #[test]
@@ -246,12 +278,9 @@ mod tests {
             (named(0x45, good, 40)[..43].to_vec(), Wrong(2, None)),
             (vec![0x45, 0, 0xff, 0xfc, b'i', b'q', b'n'], Wrong(2, None)),
             (vec![0x45, 0, 0], Wrong(0, None)),
-            // No zero at the end; something behind it.
+            // No zero at the end.
             (named(0x45, good, 36), Wrong(4, None)),
-            (
-                named(0x45, b"iqn.2026-11.example,i,0x1\0\0x", 28),
-                Wrong(31, None),
-            ),
+            (named(0x05, b"iqn.2026-11.example0", 20), Wrong(4, None)),
             // No name, or no session.
             (named(0x05, b"", 20), Wrong(4, None)),
             (named(0x05, b"iqn.", 20), Wrong(4, None)),

@@ -17,7 +17,8 @@ fn every_service_action_asks_for_its_change() {
     let mut channel = host(&unit, &by);
     let keys = list(0x1122_3344_5566_7788, 0x99aa_bbcc_ddee_ff00, 0);
     let (key, action_key) = (0x1122_3344_5566_7788, 0x99aa_bbcc_ddee_ff00);
-    let register = |expected, persist| Action::Register {
+    register(&mut channel, key);
+    let registers = |expected, persist| Action::Register {
         expected,
         key: action_key,
         others: vec![],
@@ -33,11 +34,11 @@ fn every_service_action_asks_for_its_change() {
     let exclusive = ReservationType::ExclusiveAccess;
     let all = ReservationType::WriteExclusiveAllRegistrants;
     for (code, kind, list, expected) in [
-        (0, 0, &keys, register(Expected::Key(key), false)),
+        (0, 0, &keys, registers(Expected::Key(key), false)),
         // SCOPE and TYPE mean nothing; APTPL and ALL_TG_PT do.
-        (0, 0xff, &durable, register(Expected::Key(key), true)),
-        (6, 0, &keys, register(Expected::Any, false)),
-        (6, 0xff, &durable, register(Expected::Any, true)),
+        (0, 0xff, &durable, registers(Expected::Key(key), true)),
+        (6, 0, &keys, registers(Expected::Any, false)),
+        (6, 0xff, &durable, registers(Expected::Any, true)),
         (
             1,
             3,
@@ -79,17 +80,34 @@ fn every_service_action_asks_for_its_change() {
 fn scopes_and_types() {
     let unit = disk();
     let mut channel = host(&unit, &srp(1));
+    let mut moving = list(1, 2, 0);
+    (moving[19], moving[23]) = (1, 24);
+    moving.extend(*b"\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x02");
+    // Who has no registration, or another key, hears of that, whatever else is wrong.
+    for registered in [None, Some(9)] {
+        if let Some(key) = registered {
+            register(&mut channel, key);
+        }
+        for kind in [0, 2, 0x0f, 0x11, 0xf1] {
+            for action in 1..6 {
+                conflicts(&mut channel, action, kind, &list(1, 0, 0));
+            }
+            conflicts(&mut channel, 7, kind, &moving);
+        }
+    }
+    register(&mut channel, 1);
     for action in [1, 2] {
         for kind in [0, 2, 4, 9, 0xf] {
-            let sense = refused(&mut channel, &out_cdb(action, kind, 24));
+            let sense = sense_of(&out(&mut channel, action, kind, &list(1, 0, 0)));
             assert_eq!(sense, Sense::cdb_bits(2, 3), "{action} {kind}");
         }
         for scope in [0x11, 0x21, 0xf1] {
-            let sense = refused(&mut channel, &out_cdb(action, scope, 24));
+            let sense = sense_of(&out(&mut channel, action, scope, &list(1, 0, 0)));
             assert_eq!(sense, Sense::cdb_bits(2, 7), "{action} {scope}");
         }
     }
-    let sense = refused(&mut channel, &out_cdb(7, 0x10, 48));
+    good(&mut channel, 1, 1, &list(1, 0, 0));
+    let sense = sense_of(&out(&mut channel, 7, 0x10, &moving));
     assert_eq!(sense, Sense::cdb_bits(2, 7));
     for action in 8..0x20 {
         let sense = refused(&mut channel, &out_cdb(action, 1, 24));

@@ -183,7 +183,6 @@ fn bad_lists_of_ids() {
         // Of the other transport.
         (with_ids(0, 1, &[iscsi_id("iqn.b,i,0x1")]), at(28, Some(3))),
         (with_ids(0, 1, &[iscsi_id("iqn.b")]), at(28, Some(3))),
-        (with_ids(0, 0, &[srp_id(2)]), at(20, Some(3))),
     ] {
         let response = respond(plan_out(&mut srp_host, 0, 0, &list));
         assert_eq!(sense_of(&response), sense, "{list:x?}");
@@ -204,6 +203,60 @@ fn bad_lists_of_ids() {
 }
 
 #[test]
+fn key_zero_does_nothing_for_who_is_not_registered() {
+    let unit = disk();
+    let mut one = host(&unit, &srp(1));
+    // SPEC_I_PT and what comes with it is not looked at (SPC-4 table 67).
+    for list in [
+        list(0, 0, SPEC_I_PT),
+        with_ids(0, 0, &[srp_id(2)]),
+        with_ids(0, 0, &[vec![0xff; 23]]),
+    ] {
+        good(&mut one, 0, 0, &list);
+    }
+    assert_eq!(unit.reservations().table().generation(), 0);
+    assert!(unit.reservations().table().registrations().is_empty());
+}
+
+#[test]
+fn a_list_of_more_than_there_is_room_for() {
+    let model = DiskModel {
+        limits: Limits {
+            max_registrants: 4,
+            ..Limits::default()
+        },
+        ports: vec![1, 2],
+        ..thin_model()
+    };
+    let unit = disk_of(model);
+    let full = codes::NO_REGISTRATION_RESOURCES;
+    let mut one = host(&unit, &srp(1));
+    let ids = |numbers: std::ops::Range<u8>| numbers.map(srp_id).collect::<Vec<_>>();
+    // The last one is not looked at any more.
+    let mut many = ids(2..6);
+    many.push(vec![0xff; 24]);
+    let sense = sense_of(&out(&mut one, 0, 0, &with_ids(0, 1, &many)));
+    assert_eq!(sense.code, full);
+    // So many sessions of a node.
+    let _hosts: Vec<_> = (0..9)
+        .map(|number| host(&unit, &iscsi("iqn.b", number)))
+        .collect();
+    let mut other = host(&unit, &iscsi("iqn.a", 1));
+    let sense = sense_of(&out(
+        &mut other,
+        0,
+        0,
+        &with_ids(0, 1, &[iscsi_id("iqn.b"), vec![0xff; 24]]),
+    ));
+    assert_eq!(sense.code, full);
+    // Who asks counts once, named or not.
+    good(&mut one, 0, 0, &with_ids(0, 1, &ids(1..5)));
+    assert_eq!(unit.reservations().table().registrations().len(), 4);
+    let sense = sense_of(&out(&mut other, 0, 0, &with_ids(0, 1, &[])));
+    assert_eq!(sense.code, full);
+}
+
+#[test]
 fn others_are_for_who_comes_first() {
     let unit = disk();
     let (mut one, mut other) = (host(&unit, &srp(1)), host(&unit, &srp(2)));
@@ -217,8 +270,11 @@ fn others_are_for_who_comes_first() {
         let sense = sense_of(&out(&mut other, 0, 0, &list));
         assert_eq!(sense, Sense::parameter(20, Some(3)));
     }
-    conflicts(&mut other, 0, 0, &with_ids(1, 3, &[srp_id(3)]));
-    conflicts(&mut one, 0, 0, &with_ids(1, 3, &[srp_id(3)]));
+    // With a wrong key, TransportIDs are not looked at.
+    for id in [srp_id(3), srp_id(2), vec![0xff; 24], vec![0x04]] {
+        conflicts(&mut other, 0, 0, &with_ids(1, 3, std::slice::from_ref(&id)));
+        conflicts(&mut one, 0, 0, &with_ids(1, 3, &[id]));
+    }
     assert_eq!(unit.reservations().table().registrations().len(), 1);
 }
 
@@ -226,7 +282,24 @@ fn others_are_for_who_comes_first() {
 fn bad_moves() {
     let unit = disk();
     let mut one = host(&unit, &srp(1));
+    let lost = moving(1, 2, 9, &[0xff; 24]);
+    // What can move is asked before whereto.
+    conflicts(&mut one, 7, 0, &lost);
     register(&mut one, 1);
+    let nothing = out(&mut one, 7, 0, &lost);
+    assert_eq!(sense_of(&nothing).code, codes::INVALID_FIELD_IN_CDB);
+    for kind in [7, 8] {
+        good(&mut one, 1, kind, &list(1, 0, 0));
+        conflicts(&mut one, 7, 0, &lost);
+        good(&mut one, 2, kind, &list(1, 0, 0));
+    }
+    let mut other = host(&unit, &srp(9));
+    register(&mut other, 1);
+    good(&mut one, 1, 1, &list(1, 0, 0));
+    conflicts(&mut other, 7, 0, &lost);
+    let mut wrong_key = lost;
+    wrong_key[7] = 2;
+    conflicts(&mut one, 7, 0, &wrong_key);
     let short = Sense::from(codes::PARAMETER_LIST_LENGTH);
     let at = |byte, bit| Sense::parameter(byte, bit);
     let lying = |length: u32| {
@@ -266,10 +339,7 @@ fn bad_moves() {
         assert_eq!(sense_of(&response), sense, "{list:x?}");
     }
     let code = |response: Response| sense_of(&response).code;
-    // Nothing to move; a key of zero; to oneself.
-    let nothing = out(&mut one, 7, 0, &moving(1, 2, 1, &srp_id(2)));
-    assert_eq!(code(nothing), codes::INVALID_FIELD_IN_CDB);
-    good(&mut one, 1, 1, &list(1, 0, 0));
+    // A key of zero; to oneself.
     for list in [moving(1, 0, 1, &srp_id(2)), moving(1, 2, 1, &srp_id(1))] {
         let response = out(&mut one, 7, 0, &list);
         assert_eq!(code(response), codes::INVALID_FIELD_IN_PARAMETERS);
@@ -307,7 +377,12 @@ fn lists_that_end_anywhere() {
             // As long as the CDB says, and shorter than that.
             let plan = plan_out_of(&mut channel, &out_cdb(action, 1, length), &list[..length]);
             let response = respond(plan);
-            assert_eq!(response.status, Status::CheckCondition, "{action} {length}");
+            // Who is not registered moves nothing.
+            let status = match (action, length) {
+                (7, 24..) => Status::ReservationConflict,
+                _ => Status::CheckCondition,
+            };
+            assert_eq!(response.status, status, "{action} {length}");
             let plan = plan_out_of(
                 &mut channel,
                 &out_cdb(action, 1, list.len()),
