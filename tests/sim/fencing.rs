@@ -85,7 +85,7 @@ fn under_load(setup: Setup, victim: Transport, preemptor: Transport) {
     }
     load.stop(&mut cluster);
     assert!(contents(&cluster, AREA) == before, "{name}: a late write");
-    assert!(load.bystander > 3, "{name}: nobody else gets on");
+    assert!(load.bystander > 0, "{name}: nobody else gets on: {load:?}");
     assert!(load.good > 0 && load.refused > 0, "{name}: {load:?}");
     assert!(cluster.is_up(VICTIM), "{name}: its connection is gone");
     // What it sends is served again once it is registered.
