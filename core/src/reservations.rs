@@ -24,6 +24,6 @@ pub use access::{Access, Verdict};
 pub use kind::ReservationType;
 pub use registrant::{InitiatorPort, Registrant};
 pub use request::{Action, Change, Expected, Notice, Refusal};
-pub(crate) use seat::Seat;
+pub(crate) use seat::{MOST_NOTICES, Seat};
 pub use shared::{Prepared, Reservations};
 pub use table::{Applied, Holder, RestoreError, Table};

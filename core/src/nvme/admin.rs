@@ -37,7 +37,7 @@ pub(crate) fn plan(controller: &Controller, command: &Command, units: &mut ScsiC
         // That it came is all there is to it.
         opcode::KEEP_ALIVE => Ok(Completion::SUCCESS.into()),
         opcode::FABRICS => match fabrics_type(command) {
-            PROPERTY_SET => properties::set(controller, command),
+            PROPERTY_SET => properties::set(controller, command, units),
             PROPERTY_GET => properties::get(controller, command),
             _ => Err(Status::INVALID_OPCODE),
         },

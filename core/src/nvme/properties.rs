@@ -8,6 +8,7 @@ use super::controller::{Controller, ControllerSetup, Kind, State};
 use super::features::Features;
 use super::plan::{Completion, Plan, Planned};
 use super::status::Status;
+use crate::scsi::ScsiChannel;
 
 /// VS: 2.0.0.
 pub(crate) const VERSION: u32 = 0x0002_0000;
@@ -176,11 +177,13 @@ pub(crate) fn get(controller: &Controller, command: &Command) -> Planned {
 }
 
 /// Property Set (section 6.6).
-pub(crate) fn set(controller: &Controller, command: &Command) -> Planned {
+pub(crate) fn set(controller: &Controller, command: &Command, units: &mut ScsiChannel) -> Planned {
     match (size(command)?, command.cdw::<11>()) {
         (Size::Four, CC) => {}
         _ => return Err(Status::INVALID_FIELD),
     }
+    // If it is a reset, what has happened before is nothing that is told after it.
+    controller.collect_reservation_notices(units);
     let mut state = controller.lock();
     let reset = state.properties.configure(command.cdw::<12>());
     if reset {

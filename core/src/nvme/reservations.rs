@@ -11,7 +11,7 @@ use crate::scsi::{LogicalUnit, ScsiChannel, UnitIndex};
 
 pub(crate) use features::{Masks, persistence, set_mask, set_persistence};
 pub(crate) use identity::host_id;
-pub(crate) use notices::ReservationLog;
+pub(crate) use notices::{ReservationLog, SIZE as NOTIFICATION_SIZE};
 
 /// RESCAP of a namespace that can be reserved: it persists through power loss, has all six types, and ignores keys as NVMe 1.3 has
 /// it.

@@ -1,5 +1,6 @@
 //! What a nexus has at hand of a table.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,9 +14,49 @@ pub(crate) struct Seat {
     registrant: Option<Registrant>,
     verdict: AtomicU8,
     has_notices: AtomicBool,
-    /// One of each kind at most.
-    notices: Mutex<Vec<Notice>>,
+    notices: Mutex<Notices>,
 }
+
+/// What a nexus was not told yet.
+#[derive(Debug, Default)]
+pub(crate) struct Notices {
+    /// For SCSI, which has a condition or has it not, one of each kind at most, the gravest first. For NVMe, where each is told by
+    /// itself (NVMe base 2.0 section 8.19.1), as they came.
+    pub(crate) queued: VecDeque<Notice>,
+    /// Those that came after them, and for which there was no room.
+    pub(crate) lost: Lost,
+}
+
+/// Notices that are only counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lost {
+    preempted: u64,
+    released: u64,
+    unregistered: u64,
+}
+
+impl Lost {
+    /// How many of each kind there were.
+    pub(crate) fn kinds(self) -> [(Notice, u64); 3] {
+        [
+            (Notice::ReservationPreempted, self.preempted),
+            (Notice::ReservationReleased, self.released),
+            (Notice::RegistrationPreempted, self.unregistered),
+        ]
+    }
+
+    fn add(&mut self, notice: Notice) {
+        let count = match notice {
+            Notice::ReservationPreempted => &mut self.preempted,
+            Notice::ReservationReleased => &mut self.released,
+            Notice::RegistrationPreempted => &mut self.unregistered,
+        };
+        *count = count.saturating_add(1);
+    }
+}
+
+/// Notices that wait for an NVMe host: as many as it can be told of.
+pub(crate) const MOST_NOTICES: usize = 256;
 
 impl Seat {
     /// For a nexus whose registration belongs to `registrant`; without one it cannot register.
@@ -54,10 +95,18 @@ impl Seat {
     #[cold]
     pub(crate) fn take_notice(&self) -> Option<Notice> {
         let mut notices = self.lock();
-        let first = (!notices.is_empty()).then(|| notices.remove(0));
+        let first = notices.queued.pop_front();
         self.has_notices
-            .store(!notices.is_empty(), Ordering::Release);
+            .store(!notices.queued.is_empty(), Ordering::Release);
         first
+    }
+
+    /// Takes all notices, and what became of those for which there was no room.
+    #[cold]
+    pub(crate) fn take_notices(&self) -> Notices {
+        let mut notices = self.lock();
+        self.has_notices.store(false, Ordering::Release);
+        std::mem::take(&mut notices)
     }
 
     pub(super) fn judge(&self, verdict: Verdict) {
@@ -66,14 +115,20 @@ impl Seat {
 
     pub(super) fn notify(&self, notice: Notice) {
         let mut notices = self.lock();
-        if !notices.contains(&notice) {
-            notices.push(notice);
-            notices.sort_unstable();
+        let queued = &mut notices.queued;
+        if matches!(self.registrant, Some(Registrant::Nvme { .. })) {
+            if queued.len() < MOST_NOTICES {
+                queued.push_back(notice);
+            } else {
+                notices.lost.add(notice);
+            }
+        } else if let Err(place) = queued.binary_search(&notice) {
+            queued.insert(place, notice);
         }
         self.has_notices.store(true, Ordering::Release);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Notice>> {
+    fn lock(&self) -> MutexGuard<'_, Notices> {
         self.notices.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,18 +2,21 @@
 
 use super::Request;
 use crate::nvme::controller::Controller;
+use crate::nvme::reservations::NOTIFICATION_SIZE as SIZE;
 use crate::nvme::status::Status;
 use crate::scsi::ScsiChannel;
 
-/// The oldest notification that was not read yet.
+/// The oldest notification that was not read yet. Reading takes it away.
 pub(super) fn page(
     controller: &Controller,
     request: &Request,
     units: &mut ScsiChannel,
 ) -> Result<Vec<u8>, Status> {
     controller.collect_reservation_notices(units);
+    // Behind a page there is none that could be taken.
+    if request.offset >= SIZE as u64 {
+        return Ok(vec![0; SIZE]);
+    }
     let mut state = controller.lock();
-    // What cannot be told is not to be lost.
-    let retain = request.retain || request.offset >= 64;
-    Ok(state.events.reservations.read(retain))
+    Ok(state.events.reservations.read(request.retain))
 }

@@ -2,14 +2,15 @@
 
 use std::collections::VecDeque;
 
-use crate::nvme::controller::Controller;
-use crate::reservations::Notice;
+use crate::nvme::controller::{Controller, State};
+use crate::reservations::{MOST_NOTICES, Notice};
 use crate::scsi::ScsiChannel;
 
 /// Bytes of the page.
-const SIZE: usize = 64;
+pub(crate) const SIZE: usize = 64;
 /// Notifications that wait to be read: no more can be announced (NALP), beside the one that is read.
-const MOST: usize = 256;
+const MOST: usize = MOST_NOTICES;
+const _: () = assert!(MOST == 1 + u8::MAX as usize);
 
 /// Reservation Notification Log Page Type.
 pub(super) fn code(notice: Notice) -> u8 {
@@ -39,12 +40,12 @@ struct Entry {
 }
 
 impl ReservationLog {
-    /// The oldest go if there are too many; that counts skip says so.
+    /// If there are too many already, it is lost.
     fn note(&mut self, namespace: u32, notice: Notice) {
-        // Zero is for the page of none.
-        self.count = self.count.checked_add(1).unwrap_or(1);
+        self.count = after(self.count, 1);
         if self.unread.len() >= MOST {
-            self.unread.pop_front();
+            self.tell_of_lost();
+            return;
         }
         self.unread.push_back(Entry {
             count: self.count,
@@ -53,21 +54,27 @@ impl ReservationLog {
         });
     }
 
-    /// The page for the oldest one; zeros if there is none. Unless it is retained, it counts as read, and the host hears of the next
-    /// one.
+    /// So many were lost before they came here.
+    fn lose(&mut self, lost: u64) {
+        self.count = after(self.count, lost);
+        self.tell_of_lost();
+    }
+
+    /// The last one has the number of the last that was lost: the host sees what is missing before it.
+    fn tell_of_lost(&mut self) {
+        if let Some(last) = self.unread.back_mut() {
+            last.count = self.count;
+        }
+    }
+
+    /// Takes the oldest one: its page, or zeros if there is none. The host hears of the next one, unless the event is retained (RAE).
     pub(crate) fn read(&mut self, retain: bool) -> Vec<u8> {
-        let next = if retain {
-            self.unread.front().copied()
-        } else {
-            self.told = false;
-            self.unread.pop_front()
-        };
+        self.told &= retain;
         let mut page = Vec::with_capacity(SIZE);
-        if let Some(entry) = next {
-            let others = self.unread.len() - usize::from(retain);
+        if let Some(entry) = self.unread.pop_front() {
             page.extend(entry.count.to_le_bytes());
             page.push(code(entry.notice));
-            page.push(u8::try_from(others).unwrap_or(u8::MAX));
+            page.push(u8::try_from(self.unread.len()).unwrap_or(u8::MAX));
             page.extend([0; 2]);
             page.extend(entry.namespace.to_le_bytes());
         }
@@ -86,28 +93,66 @@ impl ReservationLog {
     }
 }
 
+/// A number of notifications after another one. Zero is for the page of none (LPC).
+fn after(count: u64, more: u64) -> u64 {
+    let (sum, wraps) = count.overflowing_add(more);
+    sum + u64::from(wraps)
+}
+
 impl Controller {
     /// Takes what the tables of all namespaces have to tell the host. What is masked is forgotten.
     pub(crate) fn collect_reservation_notices(&self, units: &mut ScsiChannel) {
         if self.is_discovery() {
             return;
         }
-        let mut notices = Vec::new();
-        for (number, seat) in units.seats() {
-            while seat.has_notices()
-                && let Some(notice) = seat.take_notice()
-            {
-                notices.push((number + 1, notice));
-            }
-        }
-        if notices.is_empty() {
+        let seats = units.seats().filter(|(_, seat)| seat.has_notices());
+        let news: Vec<_> = seats
+            .map(|(number, seat)| (number + 1, seat.take_notices()))
+            .collect();
+        if news.is_empty() {
             return;
         }
         let mut state = self.lock();
-        for (namespace, notice) in notices {
-            if !state.features.reservation_masks.hides(namespace, notice) {
-                state.events.reservations.note(namespace, notice);
+        let State {
+            features, events, ..
+        } = &mut *state;
+        let log = &mut events.reservations;
+        for (namespace, notices) in news {
+            let hidden = |notice| features.reservation_masks.hides(namespace, notice);
+            for notice in notices.queued {
+                if !hidden(notice) {
+                    log.note(namespace, notice);
+                }
+            }
+            for (notice, count) in notices.lost.kinds() {
+                if count != 0 && !hidden(notice) {
+                    log.lose(count);
+                }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_pass_over_zero() {
+        for (count, more, sum) in [
+            (0, 1, 1),
+            (u64::MAX, 1, 1),
+            (u64::MAX - 1, 1, u64::MAX),
+            (u64::MAX - 1, 3, 2),
+            (7, 0, 7),
+        ] {
+            assert_eq!(after(count, more), sum, "{count} {more}");
+        }
+        let mut log = ReservationLog {
+            count: u64::MAX,
+            ..ReservationLog::default()
+        };
+        log.note(1, Notice::ReservationReleased);
+        assert_eq!(log.read(false)[..8], 1_u64.to_le_bytes());
     }
 }

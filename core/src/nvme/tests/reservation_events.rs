@@ -152,28 +152,46 @@ fn a_host_is_told_until_it_reads() {
     clear(&io, PLAIN);
     assert_eq!(look(&mut io), Some(RESERVATIONS));
     preempt(&io, THIN);
+    preempt(&io, 3);
     assert_eq!(look(&mut io), None);
-    // Looked at, and not read.
+    // The page is read, and the event is not armed again (RAE).
     let mut retain = get_log(0x80, 64);
     retain.cdw10[0] |= 1 << 15;
     let page = io.reply(&retain);
-    assert_eq!((u64_at(&page, 0), page[8], page[9]), (1, 3, 1));
-    assert_eq!(io.reply(&retain), page);
+    assert_eq!((u64_at(&page, 0), page[8], page[9]), (1, 3, 2));
     assert_eq!(look(&mut io), None);
     // There is another one.
-    assert_eq!(read(&mut io), (1, 3, 1, PLAIN));
+    assert_eq!(read(&mut io), (2, 1, 1, THIN));
     assert_eq!(look(&mut io), Some(RESERVATIONS));
-    assert_eq!(read(&mut io), (2, 1, 0, THIN));
+    assert_eq!(read(&mut io), (3, 1, 0, 3));
     assert_eq!(look(&mut io), None);
     clear(&io, 3);
     assert_eq!(look(&mut io), Some(RESERVATIONS));
     // Behind the page there is nothing to read.
-    let mut behind = get_log(0x80, 64);
-    behind.cdw10[2] = 64;
-    assert_eq!(io.reply(&behind), [0; 64]);
-    behind.cdw10[2] = 68;
-    assert_eq!(io.status(&behind), Status::INVALID_FIELD);
-    assert_eq!(read(&mut io), (3, 3, 0, 3));
+    for retain in [0, 1 << 15] {
+        let mut behind = get_log(0x80, 64);
+        behind.cdw10[0] |= retain;
+        behind.cdw10[2] = 64;
+        assert_eq!(io.reply(&behind), [0; 64]);
+        behind.cdw10[2] = 68;
+        assert_eq!(io.status(&behind), Status::INVALID_FIELD);
+        behind.cdw10[2] = 1 << 16;
+        assert_eq!(io.status(&behind), Status::INVALID_FIELD);
+    }
+    assert_eq!(read(&mut io), (4, 3, 0, 3));
+}
+
+/// Each notification is a page of its own (NVMe base 2.0 section 8.19.1), in the order in which they came.
+#[test]
+fn notices_of_a_kind_are_as_many_as_there_were() {
+    let mut io = Io::admin();
+    for happens in [release as fn(&Io, u32), preempt, release, clear, clear] {
+        happens(&io, PLAIN);
+    }
+    for (count, kind) in [(1, 2), (2, 1), (3, 2), (4, 3), (5, 3)] {
+        assert_eq!(read(&mut io), (count, kind, 5 - count as u8, PLAIN));
+    }
+    assert_eq!(read(&mut io), (0, 0, 0, 0));
 }
 
 #[test]
@@ -205,16 +223,42 @@ fn notices_of_namespaces_and_of_reservations_do_not_wait_for_each_other() {
 
 #[test]
 fn the_log_is_bounded_and_says_what_it_has_lost() {
+    // Whether the controller looks after each of them, or none.
+    for looks in [true, false] {
+        let mut io = Io::admin();
+        for _ in 0..300 {
+            clear(&io, PLAIN);
+            if looks {
+                io.queue.controller().look(&mut io.units);
+            }
+        }
+        for count in 1..=255_u8 {
+            let page = read(&mut io);
+            assert_eq!(page, (count.into(), 3, 255 - (count - 1), PLAIN));
+        }
+        // The last one tells of those that came after it.
+        assert_eq!(read(&mut io), (300, 3, 0, PLAIN));
+        assert_eq!(read(&mut io), (0, 0, 0, 0));
+        preempt(&io, THIN);
+        assert_eq!(read(&mut io), (301, 1, 0, THIN));
+    }
+}
+
+#[test]
+fn what_is_masked_is_not_lost() {
     let mut io = Io::admin();
-    for _ in 0..300 {
-        clear(&io, PLAIN);
-        io.queue.controller().look(&mut io.units);
+    assert_eq!(set(&mut io, PLAIN, 0x82, 1 << 3), Status::SUCCESS);
+    for _ in 0..255 {
+        release(&io, PLAIN);
     }
-    assert_eq!(read(&mut io), (45, 3, 255, PLAIN));
-    for left in (0..255).rev() {
-        let (count, _, others, _) = read(&mut io);
-        assert_eq!((count, others), (300 - left, left as u8));
+    clear(&io, PLAIN);
+    // There is no room for these.
+    clear(&io, PLAIN);
+    release(&io, PLAIN);
+    for count in 1..=254_u8 {
+        assert_eq!(read(&mut io), (count.into(), 2, 255 - count, PLAIN));
     }
+    assert_eq!(read(&mut io), (256, 2, 0, PLAIN));
     assert_eq!(read(&mut io), (0, 0, 0, 0));
 }
 
@@ -224,6 +268,8 @@ fn a_reset_forgets_masks_and_notices() {
     assert_eq!(set(&mut io, PLAIN, 0x82, 2), Status::SUCCESS);
     clear(&io, PLAIN);
     io.queue.controller().look(&mut io.units);
+    // That one was collected, this one was not.
+    clear(&io, PLAIN);
     for enabled in [0x0046_0000, 0x0046_0001] {
         let mut configure = command(0x7f, 0, 0, 1);
         configure.cdw10 = [0, 0x14, enabled, 0, 0, 0];

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::reservations::{Access, Reservations, Seat};
+use crate::reservations::{Access, MOST_NOTICES, Reservations, Seat};
 use ReservationType::{
     ExclusiveAccess, ExclusiveAccessAllRegistrants, ExclusiveAccessRegistrantsOnly, WriteExclusive,
 };
@@ -75,33 +75,79 @@ fn a_table_that_is_restored_is_in_force() {
 }
 
 #[test]
-fn all_nexuses_of_a_registrant_hear_of_it_once_each() {
-    let [a, b, c, _] = four();
-    let shared = Reservations::new(registered(&[(&a, 1), (&b, 2), (&c, 3)]));
-    let mine = join(&shared, &a);
-    let theirs = [&b, &b, &b].map(|one| join(&shared, one));
-    let third = join(&shared, &c);
-    let stranger = join(&shared, &nvme(9));
-    let [first, second, gone] = &theirs;
-    shared.leave(gone);
+fn all_nexuses_of_a_registrant_hear_of_it() {
+    use Notice::{RegistrationPreempted, ReservationPreempted, ReservationReleased};
+    let registrants_only = ExclusiveAccessRegistrantsOnly;
+    let [a, nvme_host, scsi_host, c] = four();
+    // SCSI's have each condition once, the gravest first; NVMe's hear of everything, as it came.
+    let nvme_hears = [
+        ReservationReleased,
+        ReservationReleased,
+        ReservationReleased,
+        RegistrationPreempted,
+        ReservationPreempted,
+    ];
+    let scsi_hears = [
+        ReservationPreempted,
+        ReservationReleased,
+        RegistrationPreempted,
+    ];
+    for (b, hears) in [(nvme_host, &nvme_hears[..]), (scsi_host, &scsi_hears[..])] {
+        let is_scsi = hears.len() == 3;
+        let shared = Reservations::new(registered(&[(&a, 1), (&b, 2), (&c, 3)]));
+        let mine = join(&shared, &a);
+        let theirs = [&b, &b, &b].map(|one| join(&shared, one));
+        let third = join(&shared, &c);
+        let stranger = join(&shared, &nvme(9));
+        let [first, second, gone] = &theirs;
+        shared.leave(gone);
 
-    make(&shared, &a, reserve(1, ExclusiveAccessRegistrantsOnly));
-    for _ in 0..2 {
-        make(&shared, &a, release(1, ExclusiveAccessRegistrantsOnly));
-        make(&shared, &a, reserve(1, ExclusiveAccessRegistrantsOnly));
+        for _ in 0..3 {
+            make(&shared, &a, reserve(1, registrants_only));
+            make(&shared, &a, release(1, registrants_only));
+        }
+        let times = if is_scsi { 1 } else { 3 };
+        assert_eq!(heard(first), vec![ReservationReleased; times]);
+        make(&shared, &a, reserve(1, registrants_only));
+        make(&shared, &a, preempt(1, 2, WriteExclusive));
+        assert_eq!(heard(first), [RegistrationPreempted]);
+        make(&shared, &b, register(2));
+        make(&shared, &a, clear(1));
+        assert_eq!(heard(second), hears);
+        assert_eq!(heard(first), [ReservationPreempted]);
+        assert_eq!(heard(&third), [ReservationPreempted, ReservationReleased]);
+        for seat in [&mine, &stranger, gone] {
+            assert_eq!(heard(seat), []);
+        }
     }
-    assert_eq!(heard(first), [Notice::ReservationReleased]);
-    // The gravest first, each once.
+}
+
+/// There is room for as many as NVMe can tell of; the others are counted by what they were.
+#[test]
+fn notices_of_nvme_are_bounded() {
+    let [a, b, ..] = four();
+    let kind = ExclusiveAccessRegistrantsOnly;
+    let shared = Reservations::new(registered(&[(&a, 1), (&b, 2)]));
+    let seat = join(&shared, &b);
+    for _ in 0..MOST_NOTICES + 7 {
+        make(&shared, &a, reserve(1, kind));
+        make(&shared, &a, release(1, kind));
+    }
     make(&shared, &a, preempt(1, 2, WriteExclusive));
+    let all = seat.take_notices();
+    assert!(!seat.has_notices());
+    assert_eq!(all.queued, [Notice::ReservationReleased; MOST_NOTICES]);
+    let counts = all.lost.kinds();
     assert_eq!(
-        heard(second),
-        [Notice::ReservationReleased, Notice::RegistrationPreempted]
+        counts,
+        [
+            (Notice::ReservationPreempted, 0),
+            (Notice::ReservationReleased, 7),
+            (Notice::RegistrationPreempted, 1)
+        ]
     );
-    assert_eq!(heard(first), [Notice::RegistrationPreempted]);
-    assert_eq!(heard(&third), [Notice::ReservationReleased]);
-    for seat in [&mine, &stranger, gone] {
-        assert_eq!(heard(seat), []);
-    }
+    let none = seat.take_notices();
+    assert!(none.queued.is_empty() && none.lost == Default::default());
 }
 
 #[test]
