@@ -1,11 +1,15 @@
 //! The rules by which a table changes: those of SPC-4 section 5.13, as far as the protocols agree.
 //!
-//! A rule looks at everything that may refuse a change before it makes a [`Draft`]: what is refused costs no copy.
+//! A rule looks at everything that may refuse a change before it changes a [`Draft`]. A draft has the registrations in common with the
+//! table as long as they stay as they are: only what changes them costs a copy.
 
 mod movement;
 mod preempt;
 mod register;
 mod reserve;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::kind::ReservationType;
 use super::registrant::Registrant;
@@ -93,6 +97,11 @@ impl Draft {
         self.table.generation = self.table.generation.wrapping_add(1);
     }
 
+    /// The registrations, to change them.
+    fn registrations(&mut self) -> &mut BTreeMap<Registrant, u64> {
+        Arc::make_mut(&mut self.table.registrations)
+    }
+
     fn tell(&mut self, to: &Registrant, notice: Notice) {
         self.notices.push((to.clone(), notice));
     }
@@ -113,7 +122,7 @@ impl Draft {
 
     /// Takes a registration away, and a reservation that nobody holds then (SPC-4 table 71). Returns the type of that one.
     fn unregister(&mut self, one: &Registrant) -> Option<ReservationType> {
-        self.table.registrations.remove(one);
+        self.registrations().remove(one);
         let ends = self
             .table
             .holder

@@ -1,6 +1,7 @@
 //! The table of a device (SPC-4 section 5.13).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -12,7 +13,8 @@ use super::request::Notice;
 /// Registrations and the reservation of a device. Replaced whole by every change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
-    pub(super) registrations: BTreeMap<Registrant, u64>,
+    /// Shared with the tables before and after it that have the same.
+    pub(super) registrations: Arc<BTreeMap<Registrant, u64>>,
     pub(super) holder: Option<Holder>,
     pub(super) generation: u32,
     pub(super) persistent: bool,
@@ -58,7 +60,7 @@ impl Table {
     /// An empty table with room for so many registrations.
     pub fn new(limit: usize) -> Self {
         Self {
-            registrations: BTreeMap::new(),
+            registrations: Arc::default(),
             holder: None,
             generation: 0,
             persistent: false,
@@ -88,7 +90,7 @@ impl Table {
             return Err(RestoreError::Holder);
         }
         Ok(Self {
-            registrations,
+            registrations: Arc::new(registrations),
             holder,
             generation: 0,
             persistent: true,

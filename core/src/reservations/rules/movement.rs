@@ -31,17 +31,18 @@ pub(super) fn register_and_move(
     if end.key == 0 || is_same_initiator(by, end.to) {
         return Err(Refusal::BadMove);
     }
+    let is_new = !table.registrations.contains_key(end.to);
+    if is_new && !end.unregister && table.room() == 0 {
+        return Err(Refusal::NoRoom);
+    }
 
     let mut draft = Draft::of(table);
     draft.table.persistent = persist;
     draft.count();
-    draft.table.registrations.insert(end.to.clone(), end.key);
+    draft.registrations().insert(end.to.clone(), end.key);
     draft.hold(end.to, holder.kind);
     if end.unregister {
         draft.unregister(by);
-    }
-    if draft.table.registrations.len() > draft.table.limit {
-        return Err(Refusal::NoRoom);
     }
     Ok(draft.finish())
 }

@@ -1,5 +1,7 @@
 //! Registering and unregistering (SPC-4 sections 5.13.7 and 5.13.11.2.3, NVMe base 2.0 section 8.19.3).
 
+use std::collections::BTreeSet;
+
 use super::Draft;
 use crate::reservations::registrant::Registrant;
 use crate::reservations::request::{Expected, Notice, Refusal};
@@ -40,6 +42,11 @@ pub(super) fn register(
     {
         return Err(Refusal::AlreadyRegistered);
     }
+    // Who is named twice is registered once.
+    let all: BTreeSet<_> = others.iter().chain([by]).collect();
+    if own.is_none() && all.len() > table.room() {
+        return Err(Refusal::NoRoom);
+    }
 
     let mut draft = Draft::of(table);
     if let Some(persist) = persist {
@@ -50,13 +57,9 @@ pub(super) fn register(
         unregister(&mut draft, by);
         return Ok(draft.finish());
     }
-    // Who is named twice is registered once.
-    for one in others.iter().chain([by]) {
-        if draft.table.registrations.insert(one.clone(), key).is_none()
-            && draft.table.registrations.len() > draft.table.limit
-        {
-            return Err(Refusal::NoRoom);
-        }
+    if own != Some(key) {
+        let added = all.into_iter().map(|one| (one.clone(), key));
+        draft.registrations().extend(added);
     }
     Ok(draft.finish())
 }

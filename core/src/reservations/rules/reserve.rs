@@ -1,5 +1,7 @@
 //! Reserving, and what ends a reservation (SPC-4 sections 5.13.9, 5.13.11.2.2 and 5.13.11.2.7).
 
+use std::sync::Arc;
+
 use super::Draft;
 use crate::reservations::kind::ReservationType;
 use crate::reservations::registrant::Registrant;
@@ -62,7 +64,7 @@ pub(super) fn wipe(table: &Table) -> Applied {
 fn end_all(table: &Table, by: Option<&Registrant>) -> Applied {
     let mut draft = Draft::of(table);
     draft.table.holder = None;
-    draft.table.registrations.clear();
+    draft.table.registrations = Arc::default();
     draft.count();
     for registrant in table.registrations.keys().filter(|one| Some(*one) != by) {
         draft.tell(registrant, Notice::ReservationPreempted);

@@ -1,5 +1,7 @@
 //! RESERVE, RELEASE, CLEAR (SPC-4 sections 5.13.9, 5.13.11.2.2 and 5.13.11.2.7).
 
+use std::sync::Arc;
+
 use super::*;
 
 /// SPC-4 section 5.13.7: whoever is not registered, or gives another key, meets a conflict.
@@ -163,5 +165,36 @@ fn clear_leaves_persistence_as_it_is() {
             .unwrap()
             .table
             .persistent()
+    );
+}
+
+/// A table may have thousands of registrations; only what changes them copies them.
+#[test]
+fn what_leaves_registrations_as_they_are_copies_none() {
+    let [a, b, c, _] = four();
+    let kind = ReservationType::WriteExclusive;
+    let table = registered(&[(&a, 1), (&b, 2)]);
+    let reserved = quietly(&table, &a, reserve(1, kind));
+    for (before, by, action) in [
+        (&table, &a, reserve(1, kind)),
+        (&reserved, &a, reserve(1, kind)),
+        (&reserved, &a, release(1, kind)),
+        (&reserved, &b, release(2, kind)),
+        (&table, &a, release(1, kind)),
+        (&table, &c, register_over(Expected::Any, 0)),
+        (&table, &a, register_over(Expected::Any, 1)),
+        (&table, &a, Action::Persist(true)),
+    ] {
+        let after = quietly(before, by, action.clone());
+        assert!(
+            Arc::ptr_eq(&before.registrations, &after.registrations),
+            "{action:?}"
+        );
+    }
+    // And it is a copy that changes.
+    let more = quietly(&reserved, &c, register(3));
+    assert_eq!(
+        (reserved.registrations().len(), more.registrations().len()),
+        (2, 3)
     );
 }
