@@ -13,16 +13,17 @@ TRANSPORTS="srp iser nvme-rdma"
 
 [ "$TARGET" = pagecast ] || { step "$NAME: no other target has all three"; exit 0; }
 scenario "fencing"
-file=$(backing 8)
+file=$(backing 16)
 target_start "$file"
 check "ib_srp, ib_iser and nvme-rdma log in" hosts_up
 # what is aborted is not answered: the initiator finds out when its timer ends
 for disk in "$SRP" "$ISER"; do echo 5 >"/sys/block/${disk#/dev/}/device/timeout"; done
 
-# Every write of the victim's differs from what was there, so that one more shows. Ends with fio's status and its words in /run/victim.
+# Every write of the victim's differs from what was there, so that one more shows; and they are large, so that there is much on its way.
+# Ends with fio's status and its words in /run/victim.
 victim() {
-    fio --name=victim --filename="$1" --direct=1 --ioengine=libaio --iodepth=32 --rw=randwrite --bs=64k --size=8m \
-        --time_based --runtime=120 --refill_buffers --randseed="$RANDOM" --max_latency=0 --output=/run/victim >/dev/null 2>/run/victim.err
+    fio --name=victim --filename="$1" --direct=1 --ioengine=libaio --iodepth=32 --rw=randwrite --bs=512k --size=16m \
+        --time_based --runtime=120 --refill_buffers --randseed="$RANDOM" --output=/run/victim >/dev/null 2>/run/victim.err
 }
 # fence FENCER VICTIM KEY_OF_FENCER KEY_OF_VICTIM: it must be seen to write before
 fence() {
