@@ -311,7 +311,7 @@ crash_and_return() { target_crash; sleep 3; target_again; }
 busy() {
     local from
     from=$(awk '{print $5}' "/sys/block/${DISK#/dev/}/stat")
-    until_true 30 eval "[ \$(awk '{print \$5}' /sys/block/${DISK#/dev/}/stat) -gt $((from + 20)) ]"
+    until_true 60 eval "[ \$(awk '{print \$5}' /sys/block/${DISK#/dev/}/stat) -gt $((from + 20)) ]"
 }
 
 # same DISK FILE [MIB]: O_DIRECT reads of the disk give the file's bytes
