@@ -1,4 +1,4 @@
-//! Names that an initiator goes by, for [`access`](crate::access) patterns.
+//! Names that an initiator goes by, as [`access`](crate::access) patterns and TransportIDs have them.
 
 use core::net::IpAddr;
 
@@ -12,6 +12,34 @@ pub fn srp_initiator(port_identifier: [u8; 16], address: Option<IpAddr>) -> Vec<
     let mut names = vec![format!("0x{identifier:032x}"), format!("{guid:016x}")];
     names.extend(address.map(|address| address.to_canonical().to_string()));
     names
+}
+
+/// Longest iSCSI name, in bytes (RFC 7143 section 4.2.7.1).
+const LONGEST_ISCSI: usize = 223;
+
+/// An iSCSI name (RFC 7143 section 4.2.7) as a peer gives it, in the lower case in which names compare (RFC 3722), if it is one. Of an iqn, only what could do harm elsewhere is refused:
+/// initiators in the field have underscores in theirs.
+pub fn iscsi_name(given: &str) -> Option<String> {
+    let name = given.to_ascii_lowercase();
+    let hexadecimal = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let good = match name.split_once('.')? {
+        ("iqn", rest) => {
+            !rest.is_empty() && !rest.chars().any(|c| c.is_whitespace() || c.is_control())
+        }
+        ("eui", digits) => digits.len() == 16 && hexadecimal(digits),
+        ("naa", digits) => matches!(digits.len(), 16 | 32) && hexadecimal(digits),
+        _ => false,
+    };
+    (good && name.len() <= LONGEST_ISCSI).then_some(name)
+}
+
+/// What is between name and ISID in the name of an iSCSI initiator port.
+pub(crate) const ISCSI_PORT_SEPARATOR: &str = ",i,0x";
+
+/// The name of an iSCSI initiator port (SPC-4 section 7.6.4.6): its node's, and the initiator session identifier.
+pub fn iscsi_port(name: &str, isid: &[u8; 6]) -> String {
+    let digits: String = isid.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{name}{ISCSI_PORT_SEPARATOR}{digits}")
 }
 
 #[cfg(test)]
@@ -31,5 +59,49 @@ mod tests {
             ]
         );
         assert_eq!(srp_initiator(identifier, None).len(), 2);
+    }
+
+    #[test]
+    fn names_come_out_in_lower_case() {
+        for (given, name) in [
+            (
+                "iqn.1993-08.org.debian:01:a1b2",
+                "iqn.1993-08.org.debian:01:a1b2",
+            ),
+            (
+                "IQN.1991-05.com.Microsoft:Win_Host",
+                "iqn.1991-05.com.microsoft:win_host",
+            ),
+            ("eui.02004567A425678D", "eui.02004567a425678d"),
+            ("naa.52004567BA64678D", "naa.52004567ba64678d"),
+            (
+                "naa.62004567BA64678D0123456789ABCDEF",
+                "naa.62004567ba64678d0123456789abcdef",
+            ),
+        ] {
+            assert_eq!(iscsi_name(given).as_deref(), Some(name));
+        }
+    }
+
+    #[test]
+    fn what_is_no_name() {
+        let long = format!("iqn.{}", "x".repeat(LONGEST_ISCSI - 3));
+        assert!(iscsi_name(&long[1..]).is_none() && iscsi_name(&long[..LONGEST_ISCSI]).is_some());
+        for given in [
+            "",
+            "iqn",
+            "iqn.",
+            "host",
+            "iqn.a b",
+            "iqn.a\nb",
+            "iqn.a\u{a0}b",
+            "eui.02004567A425678",
+            "eui.02004567A425678G",
+            "naa.02004567A425678D0",
+            "nqn.2014-08.org",
+            &long,
+        ] {
+            assert_eq!(iscsi_name(given), None, "{given:?}");
+        }
     }
 }

@@ -51,6 +51,7 @@ pub use lun::Lun;
 pub use model::{DiskModel, Identity, Limits, ModelError, Naa, Provisioning};
 pub use opcodes::command_name;
 pub use plan::{BlockCommand, Command, PendingParameters, Plan, ReservationCommand, TaskAttribute};
+pub(crate) use port::protocol;
 pub use port::{PortName, TargetPort};
 pub use response::{Response, Status};
 pub use sense::{FieldPointer, Sense, SenseCode, SenseFormat, SenseKey};

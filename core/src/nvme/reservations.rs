@@ -28,7 +28,7 @@ pub(crate) fn capabilities(unit: &LogicalUnit) -> u8 {
 
 /// Whether a namespace can be reserved at all.
 pub(crate) fn can_reserve(unit: &LogicalUnit) -> bool {
-    unit.model().limits.max_registrants != 0
+    unit.model().limits.can_reserve()
 }
 
 /// The namespaces that can be reserved, of those that the host sees.
@@ -61,10 +61,10 @@ pub(crate) fn complete(result: Result<(), Refusal>) -> Completion {
     let status = match result {
         Ok(()) => return Completion::SUCCESS,
         Err(Refusal::Conflict) => Status::RESERVATION_CONFLICT,
-        // RTYPE of Reservation Release has to be the type that is held (section 7.4).
-        Err(Refusal::WrongType) => Status::INVALID_FIELD,
+        // RTYPE of Reservation Release, for one, has to be the type that is held (section 7.4).
         Err(
-            Refusal::ZeroKey
+            Refusal::WrongType
+            | Refusal::ZeroKey
             | Refusal::AlreadyRegistered
             | Refusal::BadMove
             | Refusal::NothingToMove,

@@ -59,10 +59,10 @@ impl Table {
         }
     }
 
-    /// The key of a registrant, which must be the one it gives if it gives one.
-    fn authorize(&self, by: &Registrant, key: Option<u64>) -> Result<u64, Refusal> {
+    /// Whether somebody is registered, with the key that it gives if it gives one.
+    fn authorize(&self, by: &Registrant, key: Option<u64>) -> Result<(), Refusal> {
         match self.registrations.get(by) {
-            Some(own) if key.is_none_or(|key| key == *own) => Ok(*own),
+            Some(own) if key.is_none_or(|key| key == *own) => Ok(()),
             _ => Err(Refusal::Conflict),
         }
     }

@@ -133,6 +133,17 @@ impl Table {
             })
     }
 
+    /// Whether a preemption of a key takes the reservation over: it is the holder's, or zero where all registrants hold (SPC-4 table
+    /// 72 and figure 9).
+    pub(crate) fn is_held_by_key(&self, victim: u64) -> bool {
+        self.holder
+            .as_ref()
+            .is_some_and(|holder| match &holder.registrant {
+                Some(holder) => self.registrations.get(holder) == Some(&victim),
+                None => victim == 0,
+            })
+    }
+
     /// What the commands of a nexus may do.
     pub fn verdict(&self, registrant: Option<&Registrant>) -> Verdict {
         let Some(holder) = &self.holder else {

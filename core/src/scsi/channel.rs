@@ -53,9 +53,7 @@ impl ScsiChannel {
     /// Plans a command. Planning a read or a write allocates nothing and takes no lock, unless the initiator has to be
     /// told something first.
     pub fn plan(&mut self, command: &Command<'_>) -> Plan {
-        if self.generation != self.session.generation() {
-            self.refresh();
-        }
+        self.renew();
         dispatch::plan(&self.session, &self.slots, command)
     }
 
@@ -130,9 +128,7 @@ impl ScsiChannel {
 
     /// The logical unit at an address, for task management.
     pub fn unit_at(&mut self, lun: [u8; 8]) -> Option<UnitIndex> {
-        if self.generation != self.session.generation() {
-            self.refresh();
-        }
+        self.renew();
         match Lun::decode(lun) {
             Lun::Unit(number) => find(&self.slots, number).map(|slot| slot.unit),
             Lun::ReportLuns | Lun::Unknown => None,
@@ -142,26 +138,20 @@ impl ScsiChannel {
     /// The logical unit with a number. Namespaces are counted from one: namespace n is number n - 1.
     #[inline]
     pub fn unit_numbered(&mut self, number: u32) -> Option<UnitIndex> {
-        if self.generation != self.session.generation() {
-            self.refresh();
-        }
+        self.renew();
         find(&self.slots, number).map(|slot| slot.unit)
     }
 
     /// Whether reservations let the session do this to the logical unit with a number; none if there is no such unit.
     #[inline]
     pub(crate) fn allows(&mut self, number: u32, access: Access) -> Option<bool> {
-        if self.generation != self.session.generation() {
-            self.refresh();
-        }
+        self.renew();
         find(&self.slots, number).map(|slot| slot.nexus.allows(access))
     }
 
     /// The session's places at the tables of all logical units, with their numbers.
     pub(crate) fn seats(&mut self) -> impl Iterator<Item = (u32, &Seat)> {
-        if self.generation != self.session.generation() {
-            self.refresh();
-        }
+        self.renew();
         self.slots
             .iter()
             .map(|slot| (slot.number, &**slot.nexus.seat()))
@@ -175,9 +165,7 @@ impl ScsiChannel {
 
     /// All logical units with their numbers, in ascending order.
     pub fn units(&mut self) -> impl Iterator<Item = (u32, UnitIndex)> {
-        if self.generation != self.session.generation() {
-            self.refresh();
-        }
+        self.renew();
         self.slots.iter().map(|slot| (slot.number, slot.unit))
     }
 
@@ -189,6 +177,14 @@ impl ScsiChannel {
     /// The session that the channel belongs to.
     pub fn session(&self) -> &Arc<ScsiSession> {
         &self.session
+    }
+
+    /// Takes over the session's LUN map if it has changed.
+    #[inline]
+    fn renew(&mut self) {
+        if self.generation != self.session.generation() {
+            self.refresh();
+        }
     }
 
     #[cold]

@@ -235,6 +235,11 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Whether it can hold reservations at all.
+    pub(crate) fn can_reserve(&self) -> bool {
+        self.max_registrants != 0
+    }
+
     /// MAXIMUM COMPARE AND WRITE LENGTH (SBC-3): both halves of the data have to fit into one transfer.
     pub fn compare_and_write_blocks(&self) -> u8 {
         match self.max_transfer_blocks / 2 {

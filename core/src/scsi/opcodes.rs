@@ -262,7 +262,7 @@ impl Row {
             && (!self.flags.has(Flags::REPEATS) || limits.max_write_same_blocks != 0)
             && (!self.flags.has(Flags::COMPARES) || limits.compare_and_write_blocks() != 0)
             && (!self.flags.has(Flags::ATOMIC) || limits.max_atomic_blocks != 0)
-            && (!self.flags.has(Flags::RESERVES) || limits.max_registrants != 0)
+            && (!self.flags.has(Flags::RESERVES) || limits.can_reserve())
     }
 
     /// What an initiator should wait for the command, in seconds.

@@ -1,5 +1,13 @@
 //! The target port that a session came in through.
 
+/// PROTOCOL IDENTIFIER (SPC-4 section 7.6.1).
+pub(crate) mod protocol {
+    pub(crate) const SRP: u8 = 0x4;
+    pub(crate) const ISCSI: u8 = 0x5;
+    /// No specific protocol: NVMe has none of SCSI's.
+    pub(crate) const NONE: u8 = 0xf;
+}
+
 /// What initiators are told about a target port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetPort {
@@ -29,8 +37,8 @@ impl PortName {
     /// PROTOCOL IDENTIFIER (SPC-4).
     pub(crate) fn protocol(&self) -> u8 {
         match self {
-            Self::Srp(_) => 0x4,
-            Self::Iscsi { .. } => 0x5,
+            Self::Srp(_) => protocol::SRP,
+            Self::Iscsi { .. } => protocol::ISCSI,
         }
     }
 

@@ -4,7 +4,6 @@
 
 mod error;
 mod exchange;
-mod name;
 mod request;
 mod response;
 #[cfg(test)]
@@ -15,7 +14,6 @@ use std::mem;
 
 use self::error::LoginError;
 use self::exchange::{Exchange, Gate, IDENTITY, Identity, MAX_VALUE, SECURITY, find};
-use self::name::iscsi_name;
 pub use self::request::LoginRequest;
 use self::request::Opening;
 use self::response::VERSION;
@@ -24,6 +22,7 @@ use super::directory::{Directory, Lookup, PORTAL_GROUP};
 use super::negotiation::Negotiation;
 use super::parameters::{Datamover, Limits, Parameters};
 use super::text::{self, Assembler, IRRELEVANT, NOT_UNDERSTOOD, Pair, REJECT, TextWriter};
+use pagecast_core::names::iscsi_name;
 
 /// Requests that a login may take. Those of the field take four at most.
 const MAX_REQUESTS: u32 = 64;

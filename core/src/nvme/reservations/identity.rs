@@ -3,12 +3,10 @@
 use sha2::{Digest, Sha256};
 
 use crate::reservations::{InitiatorPort, Registrant};
+use crate::scsi::protocol::{ISCSI, SRP};
 
 /// What stands before everything else that is hashed, so that no other use of SHA-256 gives the same.
 const DOMAIN: &[u8] = b"pagecast registrant\0";
-/// PROTOCOL IDENTIFIER (SPC-4).
-const SRP: u8 = 4;
-const ISCSI: u8 = 5;
 
 /// The host identifier by which NVMe hosts see a registrant.
 ///

@@ -4,7 +4,7 @@ use super::Draft;
 use crate::reservations::kind::ReservationType;
 use crate::reservations::registrant::Registrant;
 use crate::reservations::request::{Notice, Refusal};
-use crate::reservations::table::{Applied, Holder, Table};
+use crate::reservations::table::{Applied, Table};
 
 /// What a key stands for (SPC-4 table 72 and figure 9).
 enum Victims {
@@ -58,16 +58,13 @@ pub(super) fn preempt(
 
 fn victims(table: &Table, victim: u64) -> Result<Victims, Refusal> {
     let is_a_key = table.registrations.values().any(|key| *key == victim);
-    match &table.holder {
-        Some(Holder {
-            registrant: None, ..
-        }) if victim == 0 => Ok(Victims::Holder(None)),
-        Some(_) if victim == 0 => Err(Refusal::ZeroKey),
-        _ if !is_a_key => Err(Refusal::Conflict),
-        Some(Holder {
-            registrant: Some(holder),
-            ..
-        }) if table.registrations.get(holder) == Some(&victim) => Ok(Victims::Holder(Some(victim))),
-        _ => Ok(Victims::Registrants(victim)),
+    if table.is_held_by_key(victim) {
+        Ok(Victims::Holder((victim != 0).then_some(victim)))
+    } else if victim == 0 && table.holder.is_some() {
+        Err(Refusal::ZeroKey)
+    } else if is_a_key {
+        Ok(Victims::Registrants(victim))
+    } else {
+        Err(Refusal::Conflict)
     }
 }

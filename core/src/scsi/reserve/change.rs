@@ -172,18 +172,12 @@ pub(crate) fn reserve_out_list(
     }))
 }
 
-/// The type of the reservation that is taken over. SCOPE and TYPE are ignored where only registrations are removed (SPC-4 section 5.12.11.2.4):
-/// any type will do then, and it is that of the reservation there is.
+/// The type of the reservation that is taken over. SCOPE and TYPE are ignored where only registrations are removed (SPC-4 section
+/// 5.13.11.2.4): any type will do then, and it is that of the reservation there is.
 fn preempting_kind(request: Request, table: &Table, victim: u64) -> Result<ReservationType, Sense> {
-    let takes_over = table
-        .holder()
-        .is_some_and(|holder| match &holder.registrant {
-            Some(registrant) => table.registrations().get(registrant) == Some(&victim),
-            None => victim == 0,
-        });
     match (request.kind(), table.holder()) {
         (Ok(kind), _) => Ok(kind),
-        (Err(sense), _) if takes_over => Err(sense),
+        (Err(sense), _) if table.is_held_by_key(victim) => Err(sense),
         (Err(_), holder) => Ok(holder.map_or(ReservationType::WriteExclusive, |held| held.kind)),
     }
 }

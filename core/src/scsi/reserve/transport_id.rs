@@ -1,12 +1,8 @@
 //! TransportIDs: initiator ports as parameter lists name them (SPC-4 section 7.6.4).
 
+use crate::names::{ISCSI_PORT_SEPARATOR, iscsi_name, iscsi_port};
 use crate::reservations::{InitiatorPort, Registrant};
-
-/// PROTOCOL IDENTIFIER (SPC-4 section 7.6.1).
-const SRP: u8 = 0x4;
-const ISCSI: u8 = 0x5;
-/// No specific protocol: NVMe has none of SCSI's.
-const NO_PROTOCOL: u8 = 0xf;
+use crate::scsi::port::protocol::{ISCSI, NONE as NO_PROTOCOL, SRP};
 
 /// TPID FORMAT of an iSCSI initiator port's name; zero is that of a node's, without a session.
 const PORT_NAME: u8 = 0x40;
@@ -17,10 +13,6 @@ const LENGTH: usize = 24;
 const HEADER: usize = 4;
 /// Least ADDITIONAL LENGTH of an iSCSI TransportID.
 const LEAST_NAME: usize = 20;
-/// Longest iSCSI name, in bytes (RFC 7143 section 4.2.7.1).
-const LONGEST_NAME: usize = 223;
-/// What is between name and ISID in the name of an iSCSI initiator port.
-const SEPARATOR: &str = ",i,0x";
 
 /// Whom a TransportID names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +33,7 @@ pub(crate) fn encoded_length(registrant: &Registrant) -> usize {
         Registrant::Scsi {
             initiator: InitiatorPort::Iscsi { name, isid },
             ..
-        } => HEADER + name_field(name.len() + SEPARATOR.len() + 2 * isid.len()),
+        } => HEADER + name_field(name.len() + ISCSI_PORT_SEPARATOR.len() + 2 * isid.len()),
         Registrant::Scsi {
             initiator: InitiatorPort::Srp(_),
             ..
@@ -71,11 +63,7 @@ fn fixed(protocol: u8, identifier: &[u8; 16]) -> Vec<u8> {
 }
 
 fn iscsi(name: &str, isid: &[u8; 6]) -> Vec<u8> {
-    let mut text = String::from(name);
-    text.push_str(SEPARATOR);
-    for byte in isid {
-        text.push_str(&format!("{byte:02x}"));
-    }
+    let text = iscsi_port(name, isid);
     let length = name_field(text.len());
     let [high, low] = u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
     let mut bytes = vec![PORT_NAME | ISCSI, 0, high, low];
@@ -103,7 +91,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<(TransportId, usize), Wrong> {
             let id = if format == PORT_NAME {
                 port_name(text).map(TransportId::Port)
             } else {
-                node_name(text).map(TransportId::Node)
+                iscsi_name(text).map(TransportId::Node)
             };
             Ok((id.ok_or(Wrong(HEADER, None))?, length))
         }
@@ -130,23 +118,14 @@ fn iscsi_text(bytes: &[u8]) -> Result<(&str, usize), Wrong> {
 }
 
 fn port_name(text: &str) -> Option<InitiatorPort> {
-    let (name, digits) = text.rsplit_once(SEPARATOR)?;
+    let (name, digits) = text.rsplit_once(ISCSI_PORT_SEPARATOR)?;
     let hexadecimal = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
     if !hexadecimal || !(1..=12).contains(&digits.len()) {
         return None;
     }
     let [_, _, isid @ ..] = u64::from_str_radix(digits, 16).ok()?.to_be_bytes();
-    let name = node_name(name)?;
+    let name = iscsi_name(name)?;
     Some(InitiatorPort::Iscsi { name, isid })
-}
-
-/// An iSCSI name in the lower case in which names compare, as login has it.
-fn node_name(text: &str) -> Option<String> {
-    let name = text.to_ascii_lowercase();
-    let (kind, rest) = name.split_once('.')?;
-    let harmful = |c: char| c.is_whitespace() || c.is_control();
-    let good = matches!(kind, "iqn" | "eui" | "naa") && !rest.is_empty() && !rest.contains(harmful);
-    (good && name.len() <= LONGEST_NAME).then_some(name)
 }
 
 #[cfg(test)]

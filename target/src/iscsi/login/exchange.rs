@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::error::LoginError;
-use super::name::iscsi_name;
 use super::request::Opening;
 use super::response::Stage;
 use super::{LoginSummary, SessionType};
@@ -11,6 +10,7 @@ use crate::iscsi::chap::{Chap, ChapError, Proof};
 use crate::iscsi::directory::Credentials;
 use crate::iscsi::negotiation::Negotiation;
 use crate::iscsi::text::{self, NONE, Pair, TextWriter};
+use pagecast_core::names::iscsi_name;
 
 /// Longest text value but for names and what is binary (RFC 7143 section 6.1).
 pub(super) const MAX_VALUE: usize = 255;
