@@ -44,6 +44,7 @@ use thiserror::Error;
 
 use crate::config::{ChapConfig, Config, DeviceConfig, IoEngine, Referral, Settings, Transport};
 use crate::device::{Device, MAX_ADAPTERS};
+use crate::events::Events;
 use crate::identity::MachineId;
 use crate::session::{Session, SessionId};
 use crate::shard::connection::{Connection, MessageBuffers};
@@ -158,6 +159,8 @@ pub struct Shared {
     pub started: Instant,
     /// Who changes reservations.
     pub changer: Changer,
+    /// Who watches.
+    pub events: Events,
     /// Adapters in service.
     pub adapters: Mutex<Vec<Arc<dyn Adapter>>>,
     /// Bytes registered for messages.
@@ -369,6 +372,7 @@ impl Daemon {
             engine,
             started: now,
             changer: Changer::default(),
+            events: Events::default(),
             adapters: Mutex::default(),
             message_bytes: AtomicU64::new(0),
             logins: AtomicU64::new(0),

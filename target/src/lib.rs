@@ -5,13 +5,14 @@
 //! - [`shard`]: the I/O threads, and a command's way through one.
 //! - [`device`], [`session`], [`staging`]: what shards work with.
 //! - [`srp`], [`iscsi`], [`iser`]: the protocols, without I/O.
-//! - [`control`]: the control socket.
+//! - [`control`]: the control socket; [`events`]: what it tells those who watch.
 #![forbid(unsafe_code)]
 
 pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod device;
+pub mod events;
 pub mod identity;
 pub mod iscsi;
 pub mod iser;

@@ -9,6 +9,7 @@ mod check;
 mod device;
 mod dhchap;
 mod document;
+pub mod edit;
 mod error;
 mod ids;
 mod name;

@@ -19,12 +19,18 @@ mod tests;
 pub use server::ControlServer;
 pub use socket::SocketError;
 
-use crate::device::resize::ResizeError;
-use reports::{
-    DeviceReport, ReservationReport, ReservationsCleared, ResizeReport, SessionReport, Stats,
-    Status, TargetReport,
-};
+use std::path::{Path, PathBuf};
+
 use thiserror::Error;
+
+use crate::config::ConfigError;
+use crate::config::edit::{Edit, EditError};
+use crate::device::resize::ResizeError;
+use crate::events::Subscription;
+use reports::{
+    ChangeReport, ConfigReport, DeviceReport, ReservationReport, ReservationsCleared, ResizeReport,
+    SaveReport, SessionReport, Stats, Status, TargetReport,
+};
 
 /// What the daemon tells about itself, and does when it is told to.
 ///
@@ -65,6 +71,55 @@ pub trait Management: Send + Sync {
 
     /// What the process as a whole uses and has done.
     fn stats(&self) -> Stats;
+
+    /// Makes these changes, all or none: they are in force, and in the configuration file, when this returns.
+    fn change(&self, edits: &[Edit]) -> Result<ChangeReport, ChangeError>;
+
+    /// Reads the configuration file again and makes what has changed in it so. Devices that are mapped and would go or be opened anew
+    /// only do with `force`.
+    fn reload(&self, force: bool) -> Result<ChangeReport, ChangeError>;
+
+    /// The configuration in force.
+    fn config(&self) -> ConfigReport;
+
+    /// Writes the configuration, secrets included, to another file, which must not be there yet unless `force` is given.
+    fn save_config(&self, file: &Path, force: bool) -> Result<SaveReport, ChangeError>;
+
+    /// Ends a session; its initiator may log in again. Returns what it was; none if there is no such session.
+    fn close_session(&self, id: u64) -> Option<SessionReport>;
+
+    /// What happens from now on.
+    fn events(&self) -> Subscription;
+}
+
+/// Why a change is not made. Nothing has changed then, unless it says otherwise.
+#[derive(Debug, Error)]
+pub enum ChangeError {
+    /// It is not a good one.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    /// The file is not there, or not good.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A device cannot be opened, a portal cannot listen.
+    #[error("{0}")]
+    Failed(String),
+    /// It could not be kept, and was not made.
+    #[error("cannot write {}: {cause}; the configuration is as it was", file.display())]
+    Save {
+        /// Which file.
+        file: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// It was started with `--file`.
+    #[error(
+        "there is no configuration file: the daemon was started with --file; start it with --config FILE"
+    )]
+    NoFile,
+    /// The daemon ends.
+    #[error("the daemon is stopping")]
+    Stopping,
 }
 
 /// Why reservations are not cleared.

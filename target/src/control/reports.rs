@@ -324,3 +324,55 @@ pub struct Stats {
     /// The sums over all devices.
     pub total: DeviceCounters,
 }
+
+/// What came of a change: `device add`, `group map`, `initiator move`, `transaction`, `config reload` and their like.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ChangeReport {
+    /// The configuration file that has it now; none if there is no file (`--file`), and it lasts until the daemon ends.
+    pub file: Option<String>,
+    /// Sessions that see something else now, or were closed.
+    pub sessions: Vec<SessionChange>,
+    /// Settings that are in the file and take effect when the daemon is started again.
+    pub restart_needed: Vec<String>,
+    /// What people should know.
+    pub warnings: Vec<String>,
+}
+
+/// What a change did to a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SessionChange {
+    /// As in `session list`.
+    pub id: u64,
+    /// The initiator.
+    pub initiator: String,
+    /// The target's name.
+    pub target: String,
+    /// `srp`, `iser`, ...
+    pub transport: String,
+    /// The access group that it was in.
+    pub group_before: String,
+    /// The access group that it is in now; none if nothing admits it any more, and it was closed.
+    pub group: Option<String>,
+    /// LUNs that are there now and were not, or are another device than before.
+    pub luns_added: Vec<u32>,
+    /// LUNs that are there no more, or are another device now.
+    pub luns_removed: Vec<u32>,
+}
+
+/// `config show`: the configuration in force.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ConfigReport {
+    /// The file that changes are kept in; none with `--file`.
+    pub file: Option<String>,
+    /// The document, without secrets.
+    pub config: serde_json::Value,
+}
+
+/// `config save`: where the configuration is now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SaveReport {
+    /// The file.
+    pub file: String,
+    /// Bytes of it.
+    pub bytes: u64,
+}

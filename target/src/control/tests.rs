@@ -18,6 +18,7 @@ use super::reports::*;
 use super::server::MAX_CLIENTS;
 use super::*;
 use crate::config::{Config, Endpoint, Guid, Portal, ServiceId, TargetConfig, Transport};
+use crate::events::Events;
 
 struct Fake;
 
@@ -264,6 +265,33 @@ impl Management for Fake {
             pinned_limit_bytes: 2 << 30,
             total: COUNTERS,
         }
+    }
+
+    fn change(&self, _: &[Edit]) -> Result<ChangeReport, ChangeError> {
+        Err(ChangeError::Stopping)
+    }
+
+    fn reload(&self, _: bool) -> Result<ChangeReport, ChangeError> {
+        Err(ChangeError::NoFile)
+    }
+
+    fn config(&self) -> ConfigReport {
+        ConfigReport {
+            file: None,
+            config: json!({}),
+        }
+    }
+
+    fn save_config(&self, _: &Path, _: bool) -> Result<SaveReport, ChangeError> {
+        Err(ChangeError::Stopping)
+    }
+
+    fn close_session(&self, _: u64) -> Option<SessionReport> {
+        None
+    }
+
+    fn events(&self) -> Subscription {
+        Events::default().subscribe()
     }
 }
 
@@ -808,6 +836,33 @@ impl Management for Chatty {
 
     fn stats(&self) -> Stats {
         Fake.stats()
+    }
+
+    fn change(&self, _: &[Edit]) -> Result<ChangeReport, ChangeError> {
+        Err(ChangeError::Stopping)
+    }
+
+    fn reload(&self, _: bool) -> Result<ChangeReport, ChangeError> {
+        Err(ChangeError::NoFile)
+    }
+
+    fn config(&self) -> ConfigReport {
+        ConfigReport {
+            file: None,
+            config: json!({}),
+        }
+    }
+
+    fn save_config(&self, _: &Path, _: bool) -> Result<SaveReport, ChangeError> {
+        Err(ChangeError::Stopping)
+    }
+
+    fn close_session(&self, _: u64) -> Option<SessionReport> {
+        None
+    }
+
+    fn events(&self) -> Subscription {
+        Events::default().subscribe()
     }
 }
 

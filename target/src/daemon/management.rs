@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
@@ -12,16 +13,18 @@ use super::Shared;
 use super::addresses::{infiniband_ports, rdma_addresses};
 use super::reservation_reports;
 use super::targets::Target;
+use crate::config::edit::Edit;
 use crate::config::{Endpoint, Portal, Transport, ZeroCopy};
 use crate::control::initiator_commands::{Login, nvme_commands, tcp_addresses};
 use crate::control::reports::{
-    AdapterReport, DaemonState, DeviceCounters, DeviceReport, DeviceState, PortalReport,
-    ReservationReport, ReservationsCleared, ResizeReport, SessionReport, SrpReport, Stats, Status,
-    TargetReport, ZeroCopyReport,
+    AdapterReport, ChangeReport, ConfigReport, DaemonState, DeviceCounters, DeviceReport,
+    DeviceState, PortalReport, ReservationReport, ReservationsCleared, ResizeReport, SaveReport,
+    SessionReport, SrpReport, Stats, Status, TargetReport, ZeroCopyReport,
 };
-use crate::control::{ClearError, Management};
+use crate::control::{ChangeError, ClearError, Management};
 use crate::device::Device;
 use crate::device::resize::{PATIENCE, ResizeError};
+use crate::events::Subscription;
 use crate::session::Session;
 use crate::srp::names::{PortId, login_line, login_line_native};
 
@@ -124,6 +127,33 @@ impl Management for Shared {
             pinned_limit_bytes: windows.limit_bytes,
             total,
         }
+    }
+
+    fn change(&self, _edits: &[Edit]) -> Result<ChangeReport, ChangeError> {
+        Err(ChangeError::Failed("not yet".to_owned()))
+    }
+
+    fn reload(&self, _force: bool) -> Result<ChangeReport, ChangeError> {
+        Err(ChangeError::Failed("not yet".to_owned()))
+    }
+
+    fn config(&self) -> ConfigReport {
+        ConfigReport {
+            file: None,
+            config: serde_json::Value::Null,
+        }
+    }
+
+    fn save_config(&self, _file: &Path, _force: bool) -> Result<SaveReport, ChangeError> {
+        Err(ChangeError::Failed("not yet".to_owned()))
+    }
+
+    fn close_session(&self, _id: u64) -> Option<SessionReport> {
+        None
+    }
+
+    fn events(&self) -> Subscription {
+        self.events.subscribe()
     }
 }
 
