@@ -19,6 +19,14 @@ use crate::reservations::{Access, Refusal, Seat};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UnitIndex(u32);
 
+impl UnitIndex {
+    /// A small number, for tables by unit.
+    #[inline]
+    pub fn number(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// One connection of a session, owned by one thread.
 #[derive(Debug)]
 pub struct ScsiChannel {
