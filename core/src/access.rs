@@ -57,15 +57,42 @@ pub fn admits<N: AsRef<str>>(patterns: &[Pattern], names: &[N]) -> bool {
     }
 }
 
+/// Whom an access group admits.
+#[derive(Clone, Copy, Debug)]
+pub struct Admission<'a> {
+    /// Who belongs to it.
+    pub patterns: &'a [Pattern],
+    /// It also admits whoever no other group admits, unless one of its patterns excludes them.
+    pub default: bool,
+}
+
 /// The first of the groups that admits an initiator. To be excluded from one group is not to be excluded from the next.
+///
+/// A default group has its place among the others for those whom one of its patterns names. For everybody else its place does not
+/// matter: they belong to it if no other group admits them. There should be one at most; of several, the first counts.
 pub fn first_group<'a, G, N: AsRef<str>>(
-    groups: impl IntoIterator<Item = (G, &'a [Pattern])>,
+    groups: impl IntoIterator<Item = (G, Admission<'a>)>,
     names: &[N],
 ) -> Option<G> {
-    groups
-        .into_iter()
-        .find(|(_, patterns)| admits(patterns, names))
-        .map(|(group, _)| group)
+    let mut otherwise = None;
+    for (group, Admission { patterns, default }) in groups {
+        if !default {
+            if admits(patterns, names) {
+                return Some(group);
+            }
+            continue;
+        }
+        let (excluding, including): (Vec<_>, Vec<_>) =
+            patterns.iter().partition(|pattern| pattern.excludes());
+        if excluding.iter().any(|pattern| pattern.matches(names)) {
+            continue;
+        }
+        if including.iter().any(|pattern| pattern.matches(names)) {
+            return Some(group);
+        }
+        otherwise = otherwise.or(Some(group));
+    }
+    otherwise
 }
 
 /// Matches without recursion: on a mismatch the last `*` takes one byte more, which is at most the product of the lengths.
@@ -169,15 +196,18 @@ mod tests {
             ("rest", patterns(&["*"])),
         ];
         let group = |name| {
-            let groups = groups
-                .iter()
-                .map(|(group, patterns)| (*group, patterns.as_slice()));
+            let admission = |patterns| Admission {
+                patterns,
+                default: false,
+            };
+            let groups = groups.iter();
+            let groups = groups.map(|(group, patterns)| (*group, admission(&patterns[..])));
             first_group(groups, &[name])
         };
         assert_eq!(group("10.99.0.2"), Some("lab"));
         assert_eq!(group("10.99.0.66"), Some("one"));
         assert_eq!(group("192.0.2.1"), Some("rest"));
-        let none: [(&str, &[Pattern]); 0] = [];
+        let none: [(&str, Admission<'_>); 0] = [];
         assert_eq!(first_group(none, &["10.99.0.2"]), None);
     }
 

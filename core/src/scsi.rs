@@ -20,6 +20,7 @@ mod lba_status;
 mod log;
 mod lun;
 mod luns;
+mod mapping;
 mod mode;
 mod model;
 mod opcodes;
@@ -45,9 +46,12 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use attention::Nexus;
+pub(crate) use channel::Slot;
 pub use channel::{ScsiChannel, UnitIndex};
 pub use complete::complete;
 pub use lun::Lun;
+pub use mapping::{LunChanges, Mapping};
 pub use model::{DiskModel, Identity, Limits, ModelError, Naa, Provisioning};
 pub use opcodes::command_name;
 pub use plan::{BlockCommand, Command, PendingParameters, Plan, ReservationCommand, TaskAttribute};

@@ -70,7 +70,10 @@ pub(crate) fn fetch(command: &Command, length: usize) -> Planned {
     check_data(command, length)?;
     Ok(Plan::Fetch {
         length: length as u32,
-        pending: Pending { command: *command },
+        pending: Pending {
+            command: *command,
+            namespace: None,
+        },
     })
 }
 

@@ -9,7 +9,7 @@ use super::controller::{Controller, Kind, State};
 use super::plan::{Plan, Planned};
 use super::reservations::ReservationLog;
 use super::status::Status;
-use crate::scsi::{ScsiChannel, UnitId};
+use crate::scsi::{ScsiChannel, Slot};
 
 /// Asynchronous Event Requests that a host may have waiting.
 pub(crate) const REQUEST_LIMIT: u8 = 4;
@@ -83,7 +83,8 @@ enum Known {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Namespace {
     id: u32,
-    unit: UnitId,
+    /// Tells it from others that had its identifier, also if they have come and gone without being seen.
+    since: u64,
     capacity: u64,
     write_protected: bool,
 }
@@ -234,15 +235,11 @@ fn notice(information: u8, page: u8) -> u32 {
 }
 
 fn namespaces(units: &mut ScsiChannel) -> Vec<Namespace> {
-    let numbered: Vec<_> = units.units().collect();
-    let namespace = |(number, index)| {
-        let unit = units.unit(index);
-        Namespace {
-            id: number + 1,
-            unit: unit.id(),
-            capacity: unit.capacity(),
-            write_protected: unit.write_protected(),
-        }
+    let namespace = |slot: &Slot| Namespace {
+        id: slot.number + 1,
+        since: slot.nexus.since(),
+        capacity: slot.nexus.unit.capacity(),
+        write_protected: slot.nexus.write_protected(),
     };
-    numbered.into_iter().map(namespace).collect()
+    units.slots().iter().map(namespace).collect()
 }

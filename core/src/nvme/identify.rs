@@ -8,7 +8,7 @@ use super::command::Command;
 use super::controller::Controller;
 use super::plan::Planned;
 use super::status::Status;
-use crate::scsi::{LogicalUnit, Lun, ScsiChannel};
+use crate::scsi::{Lun, Nexus, ScsiChannel};
 
 /// Bytes in any of the data structures.
 const SIZE: usize = 4096;
@@ -54,8 +54,8 @@ fn of_io_controller(
         cns::CONTROLLER => Ok(controller::io(controller, units)),
         cns::ACTIVE_NAMESPACES => active(command, units),
         cns::NAMESPACE_IDENTIFIERS => {
-            let unit = find(command, units)?.ok_or(Status::INVALID_NAMESPACE)?;
-            Ok(namespace::identifiers(unit))
+            let nexus = find(command, units)?.ok_or(Status::INVALID_NAMESPACE)?;
+            Ok(namespace::identifiers(nexus))
         }
         cns::NVM_NAMESPACE => {
             check_command_set(command)?;
@@ -79,21 +79,18 @@ fn of_io_controller(
 fn of_namespace(
     command: &Command,
     units: &mut ScsiChannel,
-    describe: fn(&LogicalUnit) -> Data,
+    describe: fn(&Nexus) -> Data,
 ) -> Result<Data, Status> {
     Ok(find(command, units)?.map_or_else(Data::zeros, describe))
 }
 
 /// The namespace that a command is about, if it is there. "All" is only for what can manage namespaces.
-fn find<'a>(
-    command: &Command,
-    units: &'a mut ScsiChannel,
-) -> Result<Option<&'a LogicalUnit>, Status> {
+fn find<'a>(command: &Command, units: &'a mut ScsiChannel) -> Result<Option<&'a Nexus>, Status> {
     if !(1..=MAX_NSID).contains(&command.nsid) {
         return Err(Status::INVALID_NAMESPACE);
     }
-    let index = units.unit_numbered(command.nsid - 1);
-    Ok(index.map(|index| &**units.unit(index)))
+    let slot = units.slot(command.nsid - 1);
+    Ok(slot.map(|slot| &*slot.nexus))
 }
 
 /// CSI: there is no command set but NVM.

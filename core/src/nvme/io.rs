@@ -7,6 +7,8 @@ mod report;
 mod reserve;
 mod transfer;
 
+use std::sync::Arc;
+
 use super::command::{Command, Fuse};
 use super::controller::{Controller, ControllerSetup};
 use super::opcodes;
@@ -15,7 +17,7 @@ use super::reservations;
 use super::status::Status;
 use crate::block::{BlockOp, BlockRange};
 use crate::reservations::Access;
-use crate::scsi::{BlockCommand, LogicalUnit, ScsiChannel, UnitIndex};
+use crate::scsi::{BlockCommand, LogicalUnit, Nexus, ScsiChannel, UnitIndex};
 
 pub(crate) use copy::{COPY, copy};
 pub(crate) use dataset::{DATASET_MANAGEMENT, dataset_management};
@@ -78,9 +80,13 @@ impl CopyLimits {
 pub(crate) fn plan(controller: &Controller, command: &Command, units: &mut ScsiChannel) -> Planned {
     let row = opcodes::io_row(command.opcode).ok_or(Status::INVALID_OPCODE)?;
     check_queue(controller)?;
-    check_reservations(command, row.access, units)?;
+    let namespace = Namespace::find(command, units);
+    check_reservations(&namespace, row.access)?;
     match command.fuse {
-        Fuse::Normal => (row.plan)(controller, command, units),
+        Fuse::Normal => {
+            let namespace = namespace.ok_or(Status::INVALID_NAMESPACE)?;
+            (row.plan)(controller, command, &namespace)
+        }
         // Whoever has both halves plans them together.
         Fuse::First | Fuse::Second => Err(Status::ABORTED_MISSING_FUSED),
         Fuse::Reserved => Err(Status::INVALID_FIELD),
@@ -88,21 +94,19 @@ pub(crate) fn plan(controller: &Controller, command: &Command, units: &mut ScsiC
 }
 
 /// Goes on with a command whose data have come.
-pub(crate) fn data(
-    controller: &Controller,
-    command: &Command,
-    data: &[u8],
-    units: &mut ScsiChannel,
-) -> Planned {
+pub(crate) fn data(controller: &Controller, pending: &Pending, data: &[u8]) -> Planned {
+    let command = &pending.command;
     let row = opcodes::io_row(command.opcode).ok_or(Status::INVALID_OPCODE)?;
     check_queue(controller)?;
+    let namespace = pending.namespace.as_ref().map(Namespace::from);
     // Things may have changed while the data were under way.
-    check_reservations(command, row.access, units)?;
+    check_reservations(&namespace, row.access)?;
+    let namespace = &namespace.ok_or(Status::INVALID_NAMESPACE)?;
     match command.opcode {
-        DATASET_MANAGEMENT => dataset::ranges(command, data, units),
-        COPY => copy::ranges(command, data, units),
+        DATASET_MANAGEMENT => dataset::ranges(command, data, namespace),
+        COPY => copy::ranges(command, data, namespace),
         RESERVATION_REGISTER | RESERVATION_ACQUIRE | RESERVATION_RELEASE => {
-            reserve::keys(command, data, units)
+            reserve::keys(command, data, namespace)
         }
         _ => Err(Status::INVALID_OPCODE),
     }
@@ -112,15 +116,10 @@ pub(crate) fn data(
 ///
 /// Every way from a command to a plan goes through here: [`plan`], [`data`] and [`plan_fused`].
 #[inline]
-fn check_reservations(
-    command: &Command,
-    access: Access,
-    units: &mut ScsiChannel,
-) -> Result<(), Status> {
-    let number = command.nsid.wrapping_sub(1);
-    match units.allows(number, access) {
-        Some(false) => Err(Status::RESERVATION_CONFLICT),
-        Some(true) | None => Ok(()),
+fn check_reservations(namespace: &Option<Namespace<'_>>, access: Access) -> Result<(), Status> {
+    match namespace {
+        Some(namespace) if !namespace.nexus.allows(access) => Err(Status::RESERVATION_CONFLICT),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -142,41 +141,51 @@ fn not_now(controller: &Controller) -> Status {
     }
 }
 
-/// A namespace that a command names.
-struct Namespace<'a> {
+/// A namespace that a command names. It is looked up once for each command, so that all of a command is about the same one.
+pub(crate) struct Namespace<'a> {
     index: UnitIndex,
+    nexus: &'a Arc<Nexus>,
     unit: &'a LogicalUnit,
+}
+
+impl<'a> From<&'a (UnitIndex, Arc<Nexus>)> for Namespace<'a> {
+    fn from((index, nexus): &'a (UnitIndex, Arc<Nexus>)) -> Self {
+        Self {
+            index: *index,
+            nexus,
+            unit: &nexus.unit,
+        }
+    }
 }
 
 impl<'a> Namespace<'a> {
     /// Namespace 0 is none, and no I/O command is for all of them: VWC says that Flush is not, either.
     #[inline]
-    fn of(command: &Command, units: &'a mut ScsiChannel) -> Result<Self, Status> {
-        let number = command.nsid.checked_sub(1);
-        let index = number
-            .and_then(|number| units.unit_numbered(number))
-            .ok_or(Status::INVALID_NAMESPACE)?;
-        let unit = units.unit(index);
-        Ok(Self { index, unit })
+    fn find(command: &Command, units: &'a mut ScsiChannel) -> Option<Self> {
+        // There is no LUN that zero less one could be.
+        let slot = units.slot(command.nsid.wrapping_sub(1))?;
+        Some(Self {
+            index: slot.unit,
+            nexus: &slot.nexus,
+            unit: &slot.nexus.unit,
+        })
     }
 
-    /// The same for commands that change it.
+    /// For commands that change it.
     #[inline]
-    fn to_change(command: &Command, units: &'a mut ScsiChannel) -> Result<Self, Status> {
-        let namespace = Self::of(command, units)?;
-        if namespace.unit.write_protected() {
+    fn check_writable(&self) -> Result<(), Status> {
+        if self.nexus.write_protected() {
             return Err(Status::NAMESPACE_WRITE_PROTECTED);
         }
-        Ok(namespace)
+        Ok(())
     }
 
-    /// The same for commands about reservations, which no namespace has that cannot be reserved.
-    fn to_reserve(command: &Command, units: &'a mut ScsiChannel) -> Result<Self, Status> {
-        let namespace = Self::of(command, units)?;
-        if !reservations::can_reserve(namespace.unit) {
+    /// For commands about reservations, which no namespace has that cannot be reserved.
+    fn check_reservable(&self) -> Result<(), Status> {
+        if !reservations::can_reserve(self.unit) {
             return Err(Status::INVALID_OPCODE);
         }
-        Ok(namespace)
+        Ok(())
     }
 
     /// Starting LBA and number of logical blocks, which is counted from zero.
@@ -222,9 +231,12 @@ fn check_data(command: &Command, bytes: u64) -> Result<(), Status> {
 }
 
 /// Asks for the data of a command.
-fn fetch(command: &Command, length: u32) -> Planned {
+fn fetch(command: &Command, namespace: &Namespace<'_>, length: u32) -> Planned {
     check_data(command, length.into())?;
-    let pending = Pending { command: *command };
+    let pending = Pending {
+        command: *command,
+        namespace: Some((namespace.index, Arc::clone(namespace.nexus))),
+    };
     Ok(Plan::Fetch { length, pending })
 }
 

@@ -5,10 +5,9 @@
 
 use super::command::Command;
 use super::controller::{Controller, Kind};
-use super::io;
+use super::io::{self, Namespace};
 use super::plan::Planned;
 use crate::reservations::Access;
-use crate::scsi::ScsiChannel;
 
 /// Optional NVM commands that there are (ONCS, NVMe base 2.0 figure 275): Compare, Dataset Management, Write Zeroes, Verify and
 /// Copy. Save and Select in Set Features, timestamps and Write Uncorrectable are not here, nor are reservations, which not every
@@ -31,7 +30,7 @@ pub(crate) struct IoRow {
     pub(crate) effects: Effects,
     /// What it does, as far as reservations care. Commands about reservations have rules of their own, which are the table's.
     pub(crate) access: Access,
-    pub(crate) plan: fn(&Controller, &Command, &mut ScsiChannel) -> Planned,
+    pub(crate) plan: fn(&Controller, &Command, &Namespace<'_>) -> Planned,
 }
 
 /// A command of admin queues.
@@ -62,7 +61,7 @@ const fn io(
     name: &'static str,
     effects: Effects,
     access: Access,
-    plan: fn(&Controller, &Command, &mut ScsiChannel) -> Planned,
+    plan: fn(&Controller, &Command, &Namespace<'_>) -> Planned,
 ) -> IoRow {
     IoRow {
         opcode,

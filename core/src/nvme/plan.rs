@@ -1,7 +1,9 @@
 //! What comes out of planning a command.
 
+use std::sync::Arc;
+
 use super::status::Status;
-use crate::scsi::{BlockCommand, ReservationCommand};
+use crate::scsi::{BlockCommand, Nexus, ReservationCommand, UnitIndex};
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +84,15 @@ impl From<Status> for Plan {
 #[derive(Debug)]
 pub struct Pending {
     pub(crate) command: super::Command,
+    /// The namespace that it was planned for, if it is for one: its number may stand for another one when the data are there.
+    pub(crate) namespace: Option<(UnitIndex, Arc<Nexus>)>,
+}
+
+impl Pending {
+    /// The logical unit, in the channel that it was planned with, if it is for one.
+    pub fn unit(&self) -> Option<UnitIndex> {
+        self.namespace.as_ref().map(|(unit, _)| *unit)
+    }
 }
 
 /// A plan, or why the command is refused.

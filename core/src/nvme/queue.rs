@@ -52,13 +52,14 @@ impl Queue {
         }
     }
 
-    /// Goes on with a command whose data have come, all of them.
+    /// Goes on with a command whose data have come, all of them. It is for the namespace that it was planned for, whatever its number
+    /// stands for now.
     pub fn data(&self, pending: Pending, data: &[u8], units: &mut ScsiChannel) -> Plan {
         let command = pending.command;
         let planned = if self.id == 0 {
             admin::data(&self.controller, &command, data, units)
         } else {
-            io::data(&self.controller, &command, data, units)
+            io::data(&self.controller, &pending, data)
         };
         match planned {
             Ok(plan) => plan,

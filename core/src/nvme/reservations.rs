@@ -7,7 +7,7 @@ mod notices;
 use super::plan::Completion;
 use super::status::Status;
 use crate::reservations::{Refusal, Registrant};
-use crate::scsi::{LogicalUnit, ScsiChannel, UnitIndex};
+use crate::scsi::{LogicalUnit, ScsiChannel, Slot};
 
 pub(crate) use features::{Masks, persistence, set_mask, set_persistence};
 pub(crate) use identity::host_id;
@@ -32,22 +32,17 @@ pub(crate) fn can_reserve(unit: &LogicalUnit) -> bool {
 }
 
 /// The namespaces that can be reserved, of those that the host sees.
-pub(crate) fn reservable(units: &mut ScsiChannel) -> Vec<(u32, UnitIndex)> {
-    let all: Vec<_> = units.units().collect();
-    let reservable = all
-        .into_iter()
-        .filter(|(_, index)| can_reserve(units.unit(*index)));
-    reservable
-        .map(|(number, index)| (number + 1, index))
-        .collect()
+pub(crate) fn reservable(units: &mut ScsiChannel) -> impl Iterator<Item = &Slot> {
+    let slots = units.slots().iter();
+    slots.filter(|slot| can_reserve(&slot.nexus.unit))
 }
 
 /// Whom registrations of the host belong to.
 ///
 /// A host identifier of zero is no identifier: two hosts that have it are different ones (NVMe base 2.0 section 5.27.1.25), and
 /// nobody could tell them apart.
-pub(crate) fn host(units: &ScsiChannel) -> Result<Registrant, Status> {
-    match units.session().registrant() {
+pub(crate) fn host(registrant: Option<&Registrant>) -> Result<Registrant, Status> {
+    match registrant {
         Some(Registrant::Nvme {
             host: [0, rest @ ..],
         }) if *rest == [0; 15] => Err(Status::RESERVATION_CONFLICT),

@@ -13,6 +13,8 @@ use super::request::Notice;
 pub(crate) struct Seat {
     registrant: Option<Registrant>,
     verdict: AtomicU8,
+    /// No command comes to it any more. The table says so, under its lock.
+    retired: AtomicBool,
     has_notices: AtomicBool,
     notices: Mutex<Notices>,
 }
@@ -64,6 +66,7 @@ impl Seat {
         Self {
             registrant,
             verdict: AtomicU8::new(Access::EVERYTHING as u8),
+            retired: AtomicBool::new(false),
             has_notices: AtomicBool::new(false),
             notices: Mutex::default(),
         }
@@ -107,6 +110,17 @@ impl Seat {
         let mut notices = self.lock();
         self.has_notices.store(false, Ordering::Release);
         std::mem::take(&mut notices)
+    }
+
+    /// Whether no command comes to it any more.
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+
+    /// No command comes to it any more, so that there is nobody to be told of anything.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+        self.take_notices();
     }
 
     pub(super) fn judge(&self, verdict: Verdict) {

@@ -102,12 +102,24 @@ impl Reservations {
         }
     }
 
+    /// A nexus does not get any more commands, and what it had reserved is free. Those that it has run to their ends, by verdicts that
+    /// are kept up to date until it leaves.
+    pub(crate) fn retire(&self, seat: &Arc<Seat>) {
+        let mut state = self.lock();
+        seat.retire();
+        state.end_reserve_of(&Arc::downgrade(seat));
+    }
+
     /// RESERVE of SCSI-2 (SPC-2 section 7.21). If that is good, either the unit is reserved for the nexus, or there is a
     /// persistent reservation that serves it.
     pub(crate) fn reserve(&self, seat: &Arc<Seat>) -> Result<(), Refusal> {
         let mut state = self.lock();
         // A change that is not durable yet may yet fail: there is no saying which of the two comes first.
         if state.changing {
+            return Err(Refusal::Busy);
+        }
+        // It would never be free again. Who tries again finds that there is no such unit.
+        if seat.is_retired() {
             return Err(Refusal::Busy);
         }
         if let Some(answer) = state.compatible(seat) {
@@ -152,9 +164,10 @@ impl Reservations {
 }
 
 impl State {
-    /// Whoever has a seat. Seats that nobody has left are passed over.
+    /// Whoever has a seat and may send commands.
     fn live(&self) -> impl Iterator<Item = Arc<Seat>> {
-        self.nexuses.iter().filter_map(Weak::upgrade)
+        let seats = self.nexuses.iter().filter_map(Weak::upgrade);
+        seats.filter(|seat| !seat.is_retired())
     }
 
     fn judge_all(&self) {

@@ -3,9 +3,10 @@
 //! Nothing is queued. A nexus remembers which events of its logical unit it was told about, and the difference is what is
 //! pending. A unit with a thousand sessions does the same work for an event as one with a single session.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use super::mapping::Mapping;
 use super::sense::{SenseCode, codes};
 use super::unit::{EventCounts, LogicalUnit, ResetKind};
 use crate::reservations::{Access, Notice, Registrant, Seat};
@@ -18,6 +19,10 @@ const UNSEEN: u64 = u64::MAX;
 pub(crate) struct Nexus {
     pub(crate) unit: Arc<LogicalUnit>,
     seat: Arc<Seat>,
+    /// Write protected for this initiator.
+    read_only: AtomicBool,
+    /// The generation of the LUN map that it came with: no other nexus that had its number has the same.
+    since: u64,
     /// The unit's sum of events when nothing was pending.
     seen_events: AtomicU64,
     seen: Mutex<Seen>,
@@ -28,27 +33,46 @@ pub(crate) struct Nexus {
 struct Seen {
     /// It has to be told of a power-on.
     power_on: bool,
-    luns_changed: bool,
+    /// It has to be told that there is another unit than it knows.
+    replaced: bool,
+    /// It has to be told of this generation of the LUN map.
+    luns_changed: Option<u64>,
+    /// It has to be told that the nexus was write protected, or is not any more.
+    protection_changed: bool,
     /// It has stopped the unit.
     stopped: bool,
     counts: EventCounts,
 }
 
+/// What an initiator knows of a unit that a number does not stand for any more.
+#[derive(Debug)]
+pub(crate) struct Departed {
+    unit: Weak<LogicalUnit>,
+    read_only: bool,
+    counts: EventCounts,
+}
+
 impl Nexus {
-    pub(crate) fn new(unit: Arc<LogicalUnit>, registrant: Option<Registrant>) -> Self {
+    /// `since` is the generation of the LUN map that it comes with.
+    pub(crate) fn new(mapping: &Mapping, registrant: Option<Registrant>, since: u64) -> Self {
+        let unit = mapping.unit.clone();
         let seat = Arc::new(Seat::new(registrant));
         unit.reservations().join(&seat);
         // The sum before the counts: what happens in between is looked at once too often, but not missed.
         let events = unit.events();
         let seen = Seen {
             power_on: false,
-            luns_changed: false,
+            replaced: false,
+            luns_changed: None,
+            protection_changed: false,
             stopped: false,
             counts: unit.counts(),
         };
         Self {
             unit,
             seat,
+            read_only: AtomicBool::new(mapping.read_only),
+            since,
             seen_events: AtomicU64::new(events),
             seen: Mutex::new(seen),
         }
@@ -94,29 +118,88 @@ impl Nexus {
     /// That is between the two of them: the unit stays ready for everybody else. One of several hosts that share a disk
     /// stops it when it shuts down, and must not take it from the others.
     pub(crate) fn set_stopped(&self, stopped: bool) {
-        let mut seen = self.lock();
-        seen.stopped = stopped;
-        self.seen_events.store(UNSEEN, Ordering::Release);
+        self.note(|seen| seen.stopped = stopped);
     }
 
     /// Everything that the initiator knows of the unit may have been lost.
     pub(crate) fn power_on(&self) {
-        let mut seen = self.lock();
-        seen.power_on = true;
-        seen.stopped = false;
-        self.seen_events.store(UNSEEN, Ordering::Release);
+        self.note(|seen| {
+            seen.power_on = true;
+            seen.stopped = false;
+        });
     }
 
-    /// The LUN map of the session has changed.
-    pub(crate) fn luns_changed(&self) {
-        let mut seen = self.lock();
-        seen.luns_changed = true;
-        self.seen_events.store(UNSEEN, Ordering::Release);
+    /// Whether the initiator may not write, whatever others may.
+    pub(crate) fn read_only(&self) -> bool {
+        self.read_only.load(Ordering::Relaxed)
     }
 
-    /// The initiator read the LUN map.
-    pub(crate) fn luns_seen(&self) {
-        self.lock().luns_changed = false;
+    /// Whether the initiator may not write, as it is mapped, or as the model or an initiator has it.
+    pub(crate) fn write_protected(&self) -> bool {
+        self.read_only() || self.unit.write_protected()
+    }
+
+    /// Tells it from others that had or will have its number in the session.
+    pub(crate) fn since(&self) -> u64 {
+        self.since
+    }
+
+    /// It is mapped with this. The initiator is told if that is not as it was.
+    pub(crate) fn set_read_only(&self, read_only: bool) {
+        if self.read_only.swap(read_only, Ordering::Relaxed) != read_only {
+            self.note(|seen| seen.protection_changed = true);
+        }
+    }
+
+    /// The LUN map of the session has changed to this generation.
+    pub(crate) fn luns_changed(&self, generation: u64) {
+        self.note(|seen| seen.luns_changed = Some(generation));
+    }
+
+    /// The initiator read the LUN map as it was in this generation.
+    pub(crate) fn luns_seen(&self, generation: u64) {
+        let mut seen = self.lock();
+        if seen
+            .luns_changed
+            .is_some_and(|changed| changed <= generation)
+        {
+            seen.luns_changed = None;
+        }
+    }
+
+    /// Another unit had its number until now.
+    pub(crate) fn took_number(&self) {
+        self.note(|seen| seen.replaced = true);
+    }
+
+    /// Its number stood for nothing, and before that for what has departed: if that was this unit, the initiator is told of what has
+    /// become of it since, and otherwise that it is another one.
+    pub(crate) fn took_number_of(&self, departed: &Departed) {
+        let same = std::ptr::eq(departed.unit.as_ptr(), Arc::as_ptr(&self.unit));
+        self.note(|seen| {
+            seen.replaced = !same;
+            if same {
+                seen.counts = departed.counts;
+                seen.protection_changed = departed.read_only != self.read_only();
+            }
+        });
+    }
+
+    /// What is to be remembered of it when its number stands for nothing.
+    pub(crate) fn departed(&self) -> Departed {
+        let seen = self.lock();
+        Departed {
+            unit: Arc::downgrade(&self.unit),
+            read_only: self.read_only() != seen.protection_changed,
+            counts: seen.counts,
+        }
+    }
+
+    /// There may be something to tell.
+    fn note(&self, change: impl FnOnce(&mut Seen)) {
+        let mut seen = self.lock();
+        change(&mut seen);
+        self.seen_events.store(UNSEEN, Ordering::Release);
     }
 
     /// The initiator itself caused one change of mode parameters: it needs not be told.
@@ -153,6 +236,10 @@ impl Seen {
             counts.mode_changes = now.mode_changes;
             return power_on.or(reset.map(ResetKind::code));
         }
+        // All else is about the unit that there is now.
+        if std::mem::take(&mut self.replaced) {
+            return Some(codes::INQUIRY_DATA_CHANGED);
+        }
         if let Some(notice) = seat.take_notice() {
             return Some(match notice {
                 Notice::ReservationPreempted => codes::RESERVATIONS_PREEMPTED,
@@ -164,16 +251,22 @@ impl Seen {
             counts.capacity_changes = now.capacity_changes;
             return Some(codes::CAPACITY_CHANGED);
         }
-        if counts.mode_changes != now.mode_changes {
+        let protection_changed = std::mem::take(&mut self.protection_changed);
+        if protection_changed || counts.mode_changes != now.mode_changes {
             counts.mode_changes = now.mode_changes;
             return Some(codes::MODE_PARAMETERS_CHANGED);
         }
-        std::mem::take(&mut self.luns_changed).then_some(codes::LUNS_CHANGED)
+        self.luns_changed.take().map(|_| codes::LUNS_CHANGED)
     }
 
     fn is_pending(&self, now: EventCounts) -> bool {
         // While it is stopped, every command has to be looked at.
-        self.power_on || self.luns_changed || self.stopped || self.counts != now
+        self.power_on
+            || self.replaced
+            || self.luns_changed.is_some()
+            || self.protection_changed
+            || self.stopped
+            || self.counts != now
     }
 }
 
@@ -183,7 +276,11 @@ mod tests {
     use super::*;
 
     fn nexus() -> Nexus {
-        Nexus::new(Arc::new(testing::unit()), None)
+        nexus_of(Arc::new(testing::unit()))
+    }
+
+    fn nexus_of(unit: Arc<LogicalUnit>) -> Nexus {
+        Nexus::new(&unit.into(), None, 0)
     }
 
     fn all(nexus: &Nexus) -> Vec<SenseCode> {
@@ -194,7 +291,7 @@ mod tests {
     fn a_new_nexus_hears_of_what_comes_after_it() {
         let unit = Arc::new(testing::unit());
         unit.reset();
-        let nexus = Nexus::new(unit, None);
+        let nexus = nexus_of(unit);
         assert_eq!(all(&nexus), []);
         nexus.unit.set_capacity(7);
         assert_eq!(all(&nexus), [codes::CAPACITY_CHANGED]);
@@ -218,7 +315,7 @@ mod tests {
         let nexus = nexus();
         nexus.unit.set_capacity(7);
         nexus.unit.set_capacity(8);
-        nexus.luns_changed();
+        nexus.luns_changed(1);
         assert_eq!(all(&nexus), [codes::CAPACITY_CHANGED, codes::LUNS_CHANGED]);
         nexus.unit.set_capacity(8);
         assert_eq!(all(&nexus), []);
@@ -229,7 +326,7 @@ mod tests {
     #[test]
     fn every_nexus_of_a_unit_hears_of_its_events() {
         let first = nexus();
-        let second = Nexus::new(first.unit.clone(), None);
+        let second = nexus_of(first.unit.clone());
         first.unit.reset();
         assert_eq!(all(&first), [codes::UNIT_RESET_OCCURRED]);
         assert_eq!(all(&second), [codes::UNIT_RESET_OCCURRED]);
@@ -250,7 +347,7 @@ mod tests {
     #[test]
     fn a_unit_is_stopped_for_one_nexus_until_it_is_started_or_reset() {
         let first = nexus();
-        let second = Nexus::new(first.unit.clone(), None);
+        let second = nexus_of(first.unit.clone());
         first.set_stopped(true);
         for _ in 0..2 {
             assert_eq!(first.take(true), Some(codes::UNIT_STOPPED));
@@ -272,8 +369,8 @@ mod tests {
     #[test]
     fn a_change_of_luns_that_was_read_is_not_reported() {
         let nexus = nexus();
-        nexus.luns_changed();
-        nexus.luns_seen();
+        nexus.luns_changed(1);
+        nexus.luns_seen(1);
         assert_eq!(all(&nexus), []);
     }
 }

@@ -1,5 +1,6 @@
 //! One connection of a session.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::attention::Nexus;
@@ -13,14 +14,14 @@ use super::response::Response;
 use super::session::ScsiSession;
 use super::unit::{LogicalUnit, ResetKind, UnitId};
 use crate::block::{BlockFault, BlockOp, Extent};
-use crate::reservations::{Access, Refusal, Seat};
+use crate::reservations::Refusal;
 
-/// Names a logical unit within one channel, for as long as the channel lives.
+/// Names a logical unit within one channel, until [`ScsiChannel::forget_unmapped`] is told that it is not in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UnitIndex(u32);
 
 impl UnitIndex {
-    /// A small number, for tables by unit.
+    /// A small number, for tables by unit. Another unit may have it once this one was forgotten.
     #[inline]
     pub fn number(self) -> usize {
         self.0 as usize
@@ -31,11 +32,20 @@ impl UnitIndex {
 #[derive(Debug)]
 pub struct ScsiChannel {
     session: Arc<ScsiSession>,
-    generation: u64,
-    /// The LUN map, sorted by number.
-    slots: Vec<Slot>,
-    /// Every logical unit that was ever in the map; it only grows, so that an index stays good.
-    units: Vec<Arc<LogicalUnit>>,
+    map: LunMap,
+    /// Every logical unit that is in the map, or was in it and was not forgotten yet: an index stays good while a command has it.
+    units: Vec<Option<Arc<LogicalUnit>>>,
+    /// There are some that are not in the map.
+    unmapped: bool,
+}
+
+/// The LUN map of a session, as a channel has it.
+#[derive(Debug, Default)]
+pub(crate) struct LunMap {
+    /// Of the session's map that it is a copy of.
+    pub(crate) generation: u64,
+    /// Sorted by number.
+    pub(crate) slots: Vec<Slot>,
 }
 
 /// One entry of the LUN map.
@@ -50,9 +60,9 @@ impl ScsiChannel {
     pub(crate) fn new(session: Arc<ScsiSession>) -> Self {
         let mut channel = Self {
             session,
-            generation: 0,
-            slots: Vec::new(),
+            map: LunMap::default(),
             units: Vec::new(),
+            unmapped: false,
         };
         channel.refresh();
         channel
@@ -62,12 +72,14 @@ impl ScsiChannel {
     /// told something first.
     pub fn plan(&mut self, command: &Command<'_>) -> Plan {
         self.renew();
-        dispatch::plan(&self.session, &self.slots, command)
+        dispatch::plan(&self.session, &self.map, command)
     }
 
-    /// Goes on with a command whose parameter data have arrived.
-    pub fn parameters(&self, pending: PendingParameters, data: &[u8]) -> Plan {
-        dispatch::parameters(&self.session, &self.slots, pending, data)
+    /// Goes on with a command whose parameter data have arrived. It is for the unit that its LUN stood for when it was planned, whatever
+    /// it stands for now; units that its parameters name have to be in the LUN map as it is now.
+    pub fn parameters(&mut self, pending: PendingParameters, data: &[u8]) -> Plan {
+        self.renew();
+        dispatch::parameters(&self.session, &self.map, pending, data)
     }
 
     /// Ends a block operation that was planned here.
@@ -129,16 +141,19 @@ impl ScsiChannel {
     /// The logical unit of a planned command.
     ///
     /// # Panics
-    /// If the index came from another channel.
+    /// If the index came from another channel, or was forgotten.
     pub fn unit(&self, index: UnitIndex) -> &Arc<LogicalUnit> {
-        &self.units[index.0 as usize]
+        match &self.units[index.0 as usize] {
+            Some(unit) => unit,
+            None => forgotten(index),
+        }
     }
 
     /// The logical unit at an address, for task management.
     pub fn unit_at(&mut self, lun: [u8; 8]) -> Option<UnitIndex> {
         self.renew();
         match Lun::decode(lun) {
-            Lun::Unit(number) => find(&self.slots, number).map(|slot| slot.unit),
+            Lun::Unit(number) => self.map.find(number).map(|slot| slot.unit),
             Lun::ReportLuns | Lun::Unknown => None,
         }
     }
@@ -146,23 +161,42 @@ impl ScsiChannel {
     /// The logical unit with a number. Namespaces are counted from one: namespace n is number n - 1.
     #[inline]
     pub fn unit_numbered(&mut self, number: u32) -> Option<UnitIndex> {
-        self.renew();
-        find(&self.slots, number).map(|slot| slot.unit)
+        self.slot(number).map(|slot| slot.unit)
     }
 
-    /// Whether reservations let the session do this to the logical unit with a number; none if there is no such unit.
+    /// What a number stands for now. Who asks twice may get two answers.
     #[inline]
-    pub(crate) fn allows(&mut self, number: u32, access: Access) -> Option<bool> {
+    pub(crate) fn slot(&mut self, number: u32) -> Option<&Slot> {
         self.renew();
-        find(&self.slots, number).map(|slot| slot.nexus.allows(access))
+        self.map.find(number)
     }
 
-    /// The session's places at the tables of all logical units, with their numbers.
-    pub(crate) fn seats(&mut self) -> impl Iterator<Item = (u32, &Seat)> {
+    /// The LUN map as it is now, in ascending order.
+    pub(crate) fn slots(&mut self) -> &[Slot] {
         self.renew();
-        self.slots
-            .iter()
-            .map(|slot| (slot.number, &**slot.nexus.seat()))
+        &self.map.slots
+    }
+
+    /// Forgets units that are not in the LUN map any more, but for those that are in use. A unit is in use as long as a command has its
+    /// index: in a [`BlockCommand`](super::BlockCommand) or a [`ReservationCommand`](super::ReservationCommand), or in what waits for
+    /// its data. Returns whether none is left. Costs nothing as long as there is none.
+    pub fn forget_unmapped(&mut self, mut in_use: impl FnMut(UnitIndex) -> bool) -> bool {
+        self.renew();
+        if self.unmapped {
+            let mapped = self.mapped();
+            self.unmapped = false;
+            for (index, (unit, mapped)) in self.units.iter_mut().zip(mapped).enumerate() {
+                if mapped || unit.is_none() {
+                    continue;
+                }
+                if in_use(UnitIndex(index as u32)) {
+                    self.unmapped = true;
+                } else {
+                    *unit = None;
+                }
+            }
+        }
+        !self.unmapped
     }
 
     /// Ends a change of reservations that was planned here.
@@ -174,7 +208,7 @@ impl ScsiChannel {
     /// All logical units with their numbers, in ascending order.
     pub fn units(&mut self) -> impl Iterator<Item = (u32, UnitIndex)> {
         self.renew();
-        self.slots.iter().map(|slot| (slot.number, slot.unit))
+        self.map.slots.iter().map(|slot| (slot.number, slot.unit))
     }
 
     /// Resets every logical unit of the session, and names them (TARGET RESET; SAM-5 7).
@@ -190,7 +224,7 @@ impl ScsiChannel {
     /// Takes over the session's LUN map if it has changed.
     #[inline]
     fn renew(&mut self) {
-        if self.generation != self.session.generation() {
+        if self.map.generation != self.session.generation() {
             self.refresh();
         }
     }
@@ -198,37 +232,75 @@ impl ScsiChannel {
     #[cold]
     fn refresh(&mut self) {
         let (generation, nexuses) = self.session.snapshot();
-        self.generation = generation;
-        self.slots.clear();
+        self.map.generation = generation;
+        let mut known = HashMap::new();
+        let mut free = Vec::new();
+        for (index, unit) in self.units.iter().enumerate() {
+            match unit {
+                Some(unit) => drop(known.insert(Arc::as_ptr(unit), index)),
+                None => free.push(index),
+            }
+        }
+        self.map.slots.clear();
         for (number, nexus) in nexuses {
-            let known = self
-                .units
-                .iter()
-                .position(|unit| Arc::ptr_eq(unit, &nexus.unit));
-            let index = known.unwrap_or_else(|| {
-                self.units.push(nexus.unit.clone());
-                self.units.len() - 1
+            let units = &mut self.units;
+            let index = *known.entry(Arc::as_ptr(&nexus.unit)).or_insert_with(|| {
+                let unit = Some(nexus.unit.clone());
+                match free.pop().map(|index| (index, units.get_mut(index))) {
+                    Some((index, Some(place))) => {
+                        *place = unit;
+                        index
+                    }
+                    _ => {
+                        units.push(unit);
+                        units.len() - 1
+                    }
+                }
             });
-            self.slots.push(Slot {
+            self.map.slots.push(Slot {
                 number,
                 unit: UnitIndex(index as u32),
                 nexus,
             });
         }
+        let kept = self.units.iter().map(Option::is_some);
+        self.unmapped = kept.ne(self.mapped());
+    }
+
+    /// For each of the units, whether it is in the map.
+    fn mapped(&self) -> Vec<bool> {
+        let mut mapped = vec![false; self.units.len()];
+        for slot in &self.map.slots {
+            if let Some(mapped) = mapped.get_mut(slot.unit.number()) {
+                *mapped = true;
+            }
+        }
+        mapped
     }
 }
 
-/// The entry for a logical unit number.
-pub(crate) fn find(slots: &[Slot], number: u32) -> Option<&Slot> {
-    // Most maps start at 0 without a gap.
-    if let Some(slot) = slots
-        .get(number as usize)
-        .filter(|slot| slot.number == number)
-    {
-        return Some(slot);
+#[cold]
+#[inline(never)]
+fn forgotten(index: UnitIndex) -> ! {
+    panic!("unit {} was forgotten while it was in use", index.0);
+}
+
+impl LunMap {
+    /// The entry for a logical unit number.
+    #[inline]
+    pub(crate) fn find(&self, number: u32) -> Option<&Slot> {
+        // Most maps start at 0 without a gap.
+        if let Some(slot) = self
+            .slots
+            .get(number as usize)
+            .filter(|slot| slot.number == number)
+        {
+            return Some(slot);
+        }
+        let at = self
+            .slots
+            .binary_search_by_key(&number, |slot| slot.number)
+            .ok()?;
+        self.slots.get(at)
     }
-    let at = slots
-        .binary_search_by_key(&number, |slot| slot.number)
-        .ok()?;
-    slots.get(at)
 }

@@ -1,7 +1,8 @@
 //! From a command to the row of the command set that plans it.
 
+use super::attention::Nexus;
 use super::cdb::Cdb;
-use super::channel::{Slot, find};
+use super::channel::{LunMap, Slot};
 use super::copy;
 use super::inquiry;
 use super::lun::Lun;
@@ -20,23 +21,23 @@ use super::session::ScsiSession;
 use super::unit::{LogicalUnit, Modes};
 
 /// Plans a command for whatever its LUN says.
-pub(crate) fn plan(session: &ScsiSession, slots: &[Slot], command: &Command<'_>) -> Plan {
+pub(crate) fn plan(session: &ScsiSession, map: &LunMap, command: &Command<'_>) -> Plan {
     let lun = Lun::decode(command.lun);
     if let Lun::Unit(number) = lun
-        && let Some(slot) = find(slots, number)
+        && let Some(slot) = map.find(number)
     {
         let unit = &*slot.nexus.unit;
-        return plan_for_unit(session, slots, slot, unit, command)
+        return plan_for_unit(session, map, slot, unit, command)
             .unwrap_or_else(|sense| Plan::Respond(Response::check_condition_of(unit, sense)));
     }
-    plan_without_unit(session, slots, lun, command)
+    plan_without_unit(session, map, lun, command)
         .unwrap_or_else(|sense| Plan::Respond(Response::check_condition(sense)))
 }
 
 /// Goes on with parameter data, of which there have to be as many as the CDB said.
 pub(crate) fn parameters(
     session: &ScsiSession,
-    slots: &[Slot],
+    map: &LunMap,
     pending: PendingParameters,
     data: &[u8],
 ) -> Plan {
@@ -53,7 +54,7 @@ pub(crate) fn parameters(
         ParameterList::ModeSelect6 => mode::selected(&pending, data, mode::HeaderForm::Six),
         ParameterList::ModeSelect10 => mode::selected(&pending, data, mode::HeaderForm::Ten),
         ParameterList::Unmap => provisioning::unmap_list(&pending, data),
-        ParameterList::ExtendedCopy => copy::extended_copy_list(session, slots, &pending, data),
+        ParameterList::ExtendedCopy => copy::extended_copy_list(session, map, &pending, data),
         ParameterList::ReserveOut(request) => {
             reserve::reserve_out_list(session, &pending, request, data)
         }
@@ -63,7 +64,7 @@ pub(crate) fn parameters(
 
 fn plan_for_unit(
     session: &ScsiSession,
-    slots: &[Slot],
+    map: &LunMap,
     slot: &Slot,
     unit: &LogicalUnit,
     command: &Command<'_>,
@@ -85,12 +86,12 @@ fn plan_for_unit(
     }
     let cdb = checked_cdb(row, command)?;
     if row.flags.has(Flags::WRITES) {
-        check_writable(unit)?;
+        check_writable(&slot.nexus)?;
     }
     (row.plan)(
         &Context {
             session,
-            slots,
+            map,
             slot,
             unit,
             command,
@@ -102,7 +103,7 @@ fn plan_for_unit(
 /// Well-known and incorrect logical units (SPC-4, SAM-5).
 fn plan_without_unit(
     session: &ScsiSession,
-    slots: &[Slot],
+    map: &LunMap,
     lun: Lun,
     command: &Command<'_>,
 ) -> Planned {
@@ -122,7 +123,7 @@ fn plan_without_unit(
     let cdb = checked_cdb(row, command)?;
     match row.opcode {
         opcodes::INQUIRY => inquiry::without_unit(session.port(), lun, &cdb),
-        opcodes::REPORT_LUNS => luns::report(slots, &cdb),
+        opcodes::REPORT_LUNS => luns::report(map, &cdb),
         opcodes::REQUEST_SENSE => request_sense::without_unit(lun, &cdb),
         _ => Ok(Plan::Respond(Response::good())),
     }
@@ -150,8 +151,9 @@ fn checked_cdb(row: &Row, command: &Command<'_>) -> Result<Cdb, Sense> {
     Ok(cdb)
 }
 
-fn check_writable(unit: &LogicalUnit) -> Result<(), Sense> {
-    if unit.model().read_only {
+fn check_writable(nexus: &Nexus) -> Result<(), Sense> {
+    let unit = &*nexus.unit;
+    if unit.model().read_only || nexus.read_only() {
         return Err(codes::WRITE_PROTECTED.into());
     }
     if unit.modes().has(Modes::WRITE_PROTECT) {

@@ -1,7 +1,7 @@
 //! REPORT LUNS (SPC-4).
 
 use super::cdb::Cdb;
-use super::channel::Slot;
+use super::channel::LunMap;
 use super::lun::{Lun, REPORT_LUNS_ADDRESS};
 use super::plan::{Context, Plan, Planned};
 use super::response::Response;
@@ -9,11 +9,11 @@ use super::sense::Sense;
 
 /// REPORT LUNS at a logical unit.
 pub(crate) fn report_luns(context: &Context<'_>, cdb: &Cdb) -> Planned {
-    report(context.slots, cdb)
+    report(context.map, cdb)
 }
 
 /// REPORT LUNS anywhere.
-pub(crate) fn report(slots: &[Slot], cdb: &Cdb) -> Planned {
+pub(crate) fn report(map: &LunMap, cdb: &Cdb) -> Planned {
     // SELECT REPORT: units, well-known units, or both (SPC-4).
     let (units, well_known) = match cdb.byte(2) {
         0 => (true, false),
@@ -27,7 +27,7 @@ pub(crate) fn report(slots: &[Slot], cdb: &Cdb) -> Planned {
     }
     let mut data = vec![0; 8];
     if units {
-        data.extend(slots.iter().flat_map(|slot| Lun::encode(slot.number)));
+        data.extend(map.slots.iter().flat_map(|slot| Lun::encode(slot.number)));
     }
     if well_known {
         data.extend(REPORT_LUNS_ADDRESS);
@@ -35,6 +35,8 @@ pub(crate) fn report(slots: &[Slot], cdb: &Cdb) -> Planned {
     let length = (data.len() - 8) as u32;
     data[..4].copy_from_slice(&length.to_be_bytes());
     // Who asks needs not be told that the answer has changed (SPC-4).
-    slots.iter().for_each(|slot| slot.nexus.luns_seen());
+    map.slots
+        .iter()
+        .for_each(|slot| slot.nexus.luns_seen(map.generation));
     Ok(Plan::Respond(Response::with_data(data, allocation_length)))
 }

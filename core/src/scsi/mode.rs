@@ -3,6 +3,7 @@
 mod pages;
 mod select;
 
+use super::attention::Nexus;
 use super::cdb::Cdb;
 use super::plan::{Context, ParameterList, Planned};
 use super::sense::{Sense, codes};
@@ -25,7 +26,7 @@ pub(crate) fn sense6(context: &Context<'_>, cdb: &Cdb) -> Planned {
     } else {
         Descriptor::Short
     };
-    let data = sense(context.unit, cdb, HeaderForm::Six, descriptor)?;
+    let data = sense(&context.slot.nexus, cdb, HeaderForm::Six, descriptor)?;
     context.data(data, cdb.byte(4).into())
 }
 
@@ -37,7 +38,7 @@ pub(crate) fn sense10(context: &Context<'_>, cdb: &Cdb) -> Planned {
         (false, false) => Descriptor::Short,
         (false, true) => Descriptor::Long,
     };
-    let data = sense(context.unit, cdb, HeaderForm::Ten, descriptor)?;
+    let data = sense(&context.slot.nexus, cdb, HeaderForm::Ten, descriptor)?;
     context.data(data, cdb.u16(7).into())
 }
 
@@ -112,11 +113,12 @@ impl Descriptor {
 }
 
 fn sense(
-    unit: &LogicalUnit,
+    nexus: &Nexus,
     cdb: &Cdb,
     form: HeaderForm,
     descriptor: Descriptor,
 ) -> Result<Vec<u8>, Sense> {
+    let unit = &*nexus.unit;
     let values = match cdb.byte(2) >> 6 {
         0 => Values::Of(unit.modes()),
         1 => Values::Changeable,
@@ -125,7 +127,7 @@ fn sense(
     };
     let pages = sense_pages(unit, cdb.byte(2) & 0x3f, cdb.byte(3), values)?;
     let descriptor_bytes = descriptor.bytes(unit);
-    let mut data = header(unit, form, descriptor, descriptor_bytes.len(), pages.len());
+    let mut data = header(nexus, form, descriptor, descriptor_bytes.len(), pages.len());
     data.extend(descriptor_bytes);
     data.extend(pages);
     Ok(data)
@@ -159,15 +161,14 @@ const ALL_PAGES: u8 = 0x3f;
 const ALL_SUBPAGES: u8 = 0xff;
 
 fn header(
-    unit: &LogicalUnit,
+    nexus: &Nexus,
     form: HeaderForm,
     descriptor: Descriptor,
     descriptor_length: usize,
     pages_length: usize,
 ) -> Vec<u8> {
     // WP, DPOFUA (SBC-3).
-    let protected = unit.model().read_only || unit.modes().has(Modes::WRITE_PROTECT);
-    let specific = 0x10 | if protected { 0x80 } else { 0 };
+    let specific = 0x10 | if nexus.write_protected() { 0x80 } else { 0 };
     // The lengths are far below 256, and do not count their own field.
     let length = (descriptor_length + pages_length) as u8;
     let descriptor_length = descriptor_length as u8;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::attention::Nexus;
-use super::channel::{Slot, UnitIndex};
+use super::channel::{LunMap, Slot, UnitIndex};
 use super::reserve;
 use super::response::{Response, Status};
 use super::sense::{Sense, codes};
@@ -92,6 +92,13 @@ pub struct PendingParameters {
     pub(crate) nexus: Arc<Nexus>,
 }
 
+impl PendingParameters {
+    /// The logical unit, in the channel that planned it.
+    pub fn unit(&self) -> UnitIndex {
+        self.unit
+    }
+}
+
 /// What the parameter data are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ParameterList {
@@ -120,7 +127,7 @@ pub(crate) type Planned = Result<Plan, Sense>;
 /// Everything that planning looks at, beside the CDB.
 pub(crate) struct Context<'a> {
     pub(crate) session: &'a ScsiSession,
-    pub(crate) slots: &'a [Slot],
+    pub(crate) map: &'a LunMap,
     pub(crate) slot: &'a Slot,
     pub(crate) unit: &'a LogicalUnit,
     pub(crate) command: &'a Command<'a>,

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::attention::Nexus;
+use super::attention::{Departed, Nexus};
 use super::channel::ScsiChannel;
 use super::copy::CopyNotes;
 use super::lun::Lun;
+use super::mapping::{LunChanges, Mapping};
 use super::port::TargetPort;
-use super::unit::{LogicalUnit, ResetKind, UnitId};
+use super::unit::{ResetKind, UnitId};
 use crate::reservations::Registrant;
 
 /// One initiator port logged in to one target port, with the logical units that it sees.
@@ -19,7 +20,7 @@ use crate::reservations::Registrant;
 pub struct ScsiSession {
     port: TargetPort,
     registrant: Option<Registrant>,
-    nexuses: Mutex<Nexuses>,
+    map: Mutex<Map>,
     generation: AtomicU64,
     copies: CopyNotes,
 }
@@ -27,23 +28,35 @@ pub struct ScsiSession {
 /// Sorted by logical unit number.
 pub(crate) type Nexuses = Vec<(u32, Arc<Nexus>)>;
 
+/// A LUN map as it is, and what the initiator still knows of how it was.
+#[derive(Debug, Default)]
+struct Map {
+    nexuses: Nexuses,
+    /// By numbers that stand for nothing now.
+    departed: BTreeMap<u32, Departed>,
+}
+
 impl ScsiSession {
     /// Creates a session that sees these logical units by these numbers. Numbers from [`Lun::LIMIT`] on cannot be
     /// addressed and are left out. `registrant` is whom its persistent reservations belong to; without one it has none.
     pub fn new(
         port: TargetPort,
         registrant: Option<Registrant>,
-        luns: &BTreeMap<u32, Arc<LogicalUnit>>,
+        luns: &BTreeMap<u32, Mapping>,
     ) -> Arc<Self> {
-        let nexus = |unit: &Arc<LogicalUnit>| Nexus::new(unit.clone(), registrant.clone());
+        let nexus = |mapping| Nexus::new(mapping, registrant.clone(), 0);
         let nexuses = luns
             .range(..Lun::LIMIT)
-            .map(|(number, unit)| (*number, Arc::new(nexus(unit))))
+            .map(|(number, mapping)| (*number, Arc::new(nexus(mapping))))
             .collect();
+        let map = Map {
+            nexuses,
+            departed: BTreeMap::new(),
+        };
         Arc::new(Self {
             port,
             registrant,
-            nexuses: Mutex::new(nexuses),
+            map: Mutex::new(map),
             generation: AtomicU64::new(0),
             copies: CopyNotes::default(),
         })
@@ -67,7 +80,7 @@ impl ScsiSession {
     /// The initiator is gone for good, and nothing of its commands is left: what it has reserved by SCSI-2's RESERVE is free at once,
     /// whoever still looks at the session (SPC-2 section 5.5.1).
     pub fn end(&self) {
-        for (_, nexus) in self.lock().iter() {
+        for (_, nexus) in self.lock().nexuses.iter() {
             nexus.unit.reservations().leave(nexus.seat());
         }
     }
@@ -76,14 +89,17 @@ impl ScsiSession {
     ///
     /// A new session does not start with that: Linux logs a warning for each disk that says so.
     pub fn power_on(&self) {
-        self.lock().iter().for_each(|(_, nexus)| nexus.power_on());
+        self.lock()
+            .nexuses
+            .iter()
+            .for_each(|(_, nexus)| nexus.power_on());
     }
 
     /// Resets every logical unit that the session sees, as TARGET WARM RESET and TARGET COLD RESET do (RFC 7143 11.5.1).
     /// Everybody who sees one of them is told. Names the units: aborting their commands is up to the caller.
     pub fn reset_all(&self, kind: ResetKind) -> Vec<UnitId> {
         let mut reset = Vec::new();
-        for (_, nexus) in self.lock().iter() {
+        for (_, nexus) in self.lock().nexuses.iter() {
             // A unit may have several numbers.
             let id = nexus.unit.id();
             if !reset.contains(&id) {
@@ -94,40 +110,64 @@ impl ScsiSession {
         reset
     }
 
-    /// Changes the LUN map. Logical units that keep their number keep their state.
+    /// Changes the LUN map. Logical units that keep their number keep their state: commands, reservations, mode parameters.
     ///
-    /// The initiator is told at every number that was mapped before. It learns of the others by looking, and would only
-    /// be told the same again.
+    /// Commands that were planned before run to their ends. What the session had reserved by SCSI-2's RESERVE on units that it
+    /// does not see any more is free at once; its registrations stay.
     ///
-    /// Commands that were planned before may still be in flight.
-    pub fn set_luns(&self, luns: &BTreeMap<u32, Arc<LogicalUnit>>) {
-        let mut nexuses = self.lock();
+    /// If anything was added or removed, the initiator is told at every number that was mapped before and is mapped still (3Fh/0Eh).
+    /// It learns of the others by looking, and would only be told the same again. Where another unit has taken a number, be it after a
+    /// while, it is told that as well (3Fh/03h); and where only the write protection is another one, just that (2Ah/01h).
+    pub fn set_luns(&self, luns: &BTreeMap<u32, Mapping>) -> LunChanges {
+        let mut map = self.lock();
+        let generation = self.generation() + 1;
+        let mut changes = LunChanges::default();
         let mut next = Nexuses::with_capacity(luns.len());
-        let mut kept = 0;
-        let mut told = Vec::new();
-        for (number, unit) in luns.range(..Lun::LIMIT) {
-            let before = nexuses
-                .binary_search_by_key(number, |(number, _)| *number)
-                .ok();
-            let same = before
-                .and_then(|at| nexuses.get(at))
-                .filter(|(_, nexus)| Arc::ptr_eq(&nexus.unit, unit));
-            let nexus = match same {
-                Some((_, nexus)) => {
-                    kept += 1;
-                    nexus.clone()
+        for (number, mapping) in luns.range(..Lun::LIMIT) {
+            let before = find(&map.nexuses, *number);
+            let nexus = match before {
+                Some(nexus) if Arc::ptr_eq(&nexus.unit, &mapping.unit) => nexus.clone(),
+                _ => {
+                    changes.added.push(*number);
+                    let nexus = Nexus::new(mapping, self.registrant.clone(), generation);
+                    if before.is_some() {
+                        nexus.took_number();
+                    } else if let Some(departed) = map.departed.remove(number) {
+                        nexus.took_number_of(&departed);
+                    }
+                    Arc::new(nexus)
                 }
-                None => Arc::new(Nexus::new(unit.clone(), self.registrant.clone())),
             };
-            told.extend(before.map(|_| nexus.clone()));
             next.push((*number, nexus));
         }
-        if kept == next.len() && kept == nexuses.len() {
-            return;
+        let before = std::mem::replace(&mut map.nexuses, next);
+        let gone = |(number, nexus): &&(u32, Arc<Nexus>)| {
+            find(&map.nexuses, *number).is_none_or(|now| !Arc::ptr_eq(now, nexus))
+        };
+        let gone: Nexuses = before.iter().filter(gone).cloned().collect();
+        changes.removed = gone.iter().map(|(number, _)| *number).collect();
+
+        // First the map: who is told that it has changed is to find it so. Channels wait for the lock to see it.
+        if !changes.is_empty() {
+            self.generation.store(generation, Ordering::Release);
+            for (number, _) in &before {
+                if let Some(now) = find(&map.nexuses, *number) {
+                    now.luns_changed(generation);
+                }
+            }
         }
-        told.iter().for_each(|nexus| nexus.luns_changed());
-        *nexuses = next;
-        self.generation.fetch_add(1, Ordering::AcqRel);
+        for (number, nexus) in &map.nexuses {
+            if let Some(mapping) = luns.get(number) {
+                nexus.set_read_only(mapping.read_only);
+            }
+        }
+        for (number, nexus) in gone {
+            nexus.unit.reservations().retire(nexus.seat());
+            if find(&map.nexuses, number).is_none() {
+                map.departed.insert(number, nexus.departed());
+            }
+        }
+        changes
     }
 
     /// What is known of its EXTENDED COPY commands.
@@ -142,12 +182,20 @@ impl ScsiSession {
 
     /// The LUN map, with the generation that it belongs to.
     pub(crate) fn snapshot(&self) -> (u64, Nexuses) {
-        let nexuses = self.lock();
-        (self.generation(), nexuses.clone())
+        let map = self.lock();
+        (self.generation(), map.nexuses.clone())
     }
 
     /// The map is replaced whole, so a panic elsewhere does not spoil it.
-    fn lock(&self) -> MutexGuard<'_, Nexuses> {
-        self.nexuses.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Map> {
+        self.map.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a number stands for.
+fn find(nexuses: &Nexuses, number: u32) -> Option<&Arc<Nexus>> {
+    let at = nexuses.binary_search_by_key(&number, |(number, _)| *number);
+    at.ok()
+        .and_then(|at| nexuses.get(at))
+        .map(|(_, nexus)| nexus)
 }

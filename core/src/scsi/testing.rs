@@ -49,11 +49,19 @@ pub(crate) fn port() -> TargetPort {
     }
 }
 
-pub(crate) fn luns(units: &[(u32, &Arc<LogicalUnit>)]) -> BTreeMap<u32, Arc<LogicalUnit>> {
+pub(crate) fn luns(units: &[(u32, &Arc<LogicalUnit>)]) -> BTreeMap<u32, Mapping> {
     units
         .iter()
-        .map(|(number, unit)| (*number, (*unit).clone()))
+        .map(|(number, unit)| (*number, Mapping::from((*unit).clone())))
         .collect()
+}
+
+/// The same, write protected.
+pub(crate) fn protected(units: &[(u32, &Arc<LogicalUnit>)]) -> BTreeMap<u32, Mapping> {
+    let mut luns = luns(units);
+    luns.values_mut()
+        .for_each(|mapping| mapping.read_only = true);
+    luns
 }
 
 /// A channel that sees one disk as LUN 0.

@@ -80,7 +80,7 @@ impl LogicalUnit {
         self.modes().has(Modes::WRITE_CACHE)
     }
 
-    /// Whether nobody may write, as the model or an initiator has it.
+    /// Whether nobody may write, as the model or an initiator has it. Who sees it may be kept from that besides: ask the nexus.
     pub(crate) fn write_protected(&self) -> bool {
         self.model.read_only || self.modes().has(Modes::WRITE_PROTECT)
     }

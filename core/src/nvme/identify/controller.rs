@@ -40,9 +40,9 @@ pub(super) fn io(controller: &Controller, units: &mut ScsiChannel) -> Data {
     // SQES, CQES: required and maximum size, as powers of two.
     data.put(512, &[0x66, 0x44]);
     data.put_u32(516, MAX_NSID);
-    let reservations = match reservations::reservable(units).is_empty() {
-        true => 0,
-        false => opcodes::ONCS_RESERVATIONS,
+    let reservations = match reservations::reservable(units).next() {
+        None => 0,
+        Some(_) => opcodes::ONCS_RESERVATIONS,
     };
     data.put_u16(520, opcodes::ONCS | features::ONCS | reservations);
     data.put_u16(522, opcodes::FUSES);

@@ -3,7 +3,7 @@
 use super::Data;
 use crate::nvme::io::CopyLimits;
 use crate::nvme::{log, reservations};
-use crate::scsi::{DiskModel, LogicalUnit};
+use crate::scsi::{DiskModel, Nexus};
 
 /// NMIC: other controllers may have it, too.
 const SHARED: u8 = 1;
@@ -11,7 +11,8 @@ const SHARED: u8 = 1;
 const NVM: u8 = 0;
 
 /// Of a namespace of the NVM command set (NVM command set 1.0 figure 97).
-pub(super) fn nvm(unit: &LogicalUnit) -> Data {
+pub(super) fn nvm(nexus: &Nexus) -> Data {
+    let unit = &*nexus.unit;
     let model = unit.model();
     let capacity = unit.capacity();
     let mut data = Data::zeros();
@@ -33,7 +34,7 @@ pub(super) fn nvm(unit: &LogicalUnit) -> Data {
     data.put_u32(76, copy.mcl);
     data.put(80, &[copy.msrc]);
     data.put_u32(92, log::ANA_GROUP);
-    data.put(99, &[write_protected(unit)]);
+    data.put(99, &[write_protected(nexus)]);
     data.put(104, &nguid(model));
     // LBADS of format 0: bytes in a block, as a power of two.
     data.put(130, &[model.block_size.trailing_zeros() as u8]);
@@ -41,27 +42,28 @@ pub(super) fn nvm(unit: &LogicalUnit) -> Data {
 }
 
 /// Of a namespace, whatever its command set (figure 280).
-pub(super) fn any(unit: &LogicalUnit) -> Data {
+pub(super) fn any(nexus: &Nexus) -> Data {
+    let unit = &*nexus.unit;
     let mut data = Data::zeros();
     // NSFEAT: RMEDIA, the medium spins. That there is no write cache is not said: it can be switched on.
     data.put(0, &[u8::from(unit.model().rotational) << 4]);
     data.put(1, &[SHARED]);
     data.put(2, &[reservations::capabilities(unit)]);
     data.put_u32(4, log::ANA_GROUP);
-    data.put(8, &[write_protected(unit)]);
+    data.put(8, &[write_protected(nexus)]);
     // NSTAT: ready.
     data.put(14, &[1]);
     data
 }
 
 /// What is special to the NVM command set (NVM command set 1.0 figure 100): protection information, which there is not.
-pub(super) fn nvm_specific(_: &LogicalUnit) -> Data {
+pub(super) fn nvm_specific(_: &Nexus) -> Data {
     Data::zeros()
 }
 
 /// Namespace Identification Descriptor list (figure 277).
-pub(super) fn identifiers(unit: &LogicalUnit) -> Data {
-    let model = unit.model();
+pub(super) fn identifiers(nexus: &Nexus) -> Data {
+    let model = nexus.unit.model();
     let mut list = Vec::new();
     // NIDT, NIDL, two reserved bytes, NID.
     let mut descriptor = |kind: u8, id: &[u8]| {
@@ -115,6 +117,6 @@ fn put_preferences(data: &mut Data, model: &DiskModel) {
 }
 
 /// NSATTR: currently write protected.
-fn write_protected(unit: &LogicalUnit) -> u8 {
-    unit.write_protected().into()
+fn write_protected(nexus: &Nexus) -> u8 {
+    nexus.write_protected().into()
 }

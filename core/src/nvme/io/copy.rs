@@ -6,7 +6,6 @@ use crate::nvme::command::Command;
 use crate::nvme::controller::Controller;
 use crate::nvme::plan::Planned;
 use crate::nvme::status::Status;
-use crate::scsi::ScsiChannel;
 
 /// Its opcode.
 pub(crate) const COPY: u8 = 0x19;
@@ -18,9 +17,9 @@ const RANGE: usize = 32;
 pub(crate) fn copy(
     _controller: &Controller,
     command: &Command,
-    units: &mut ScsiChannel,
+    namespace: &Namespace<'_>,
 ) -> Planned {
-    let namespace = Namespace::to_change(command, units)?;
+    namespace.check_writable()?;
     // Descriptor format 0 is the one without wide protection information, and of the same namespace.
     if command.cdw::<12>() >> 8 & 0x0f != 0 {
         return Err(Status::INVALID_FIELD);
@@ -29,12 +28,12 @@ pub(crate) fn copy(
     if command.cdw::<12>() & 0xff > limits.msrc.into() {
         return Err(Status::COMMAND_SIZE_LIMIT);
     }
-    fetch(command, length(command) as u32)
+    fetch(command, namespace, length(command) as u32)
 }
 
 /// Copy with its source ranges. All of them are checked before anything is copied.
-pub(super) fn ranges(command: &Command, data: &[u8], units: &mut ScsiChannel) -> Planned {
-    let namespace = Namespace::to_change(command, units)?;
+pub(super) fn ranges(command: &Command, data: &[u8], namespace: &Namespace<'_>) -> Planned {
+    namespace.check_writable()?;
     let unit = namespace.unit;
     let (capacity, block_size) = (unit.capacity(), unit.block_size());
     let limits = CopyLimits::of(block_size);

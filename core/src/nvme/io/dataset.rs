@@ -6,7 +6,6 @@ use crate::nvme::command::Command;
 use crate::nvme::controller::Controller;
 use crate::nvme::plan::{Completion, Planned};
 use crate::nvme::status::Status;
-use crate::scsi::ScsiChannel;
 
 /// Its opcode.
 pub(crate) const DATASET_MANAGEMENT: u8 = 0x09;
@@ -20,22 +19,21 @@ const DEALLOCATE: u32 = 1 << 2;
 pub(crate) fn dataset_management(
     _controller: &Controller,
     command: &Command,
-    units: &mut ScsiChannel,
+    namespace: &Namespace<'_>,
 ) -> Planned {
     if command.cdw::<11>() & DEALLOCATE == 0 {
-        Namespace::of(command, units)?;
         return Ok(Completion::SUCCESS.into());
     }
-    let namespace = Namespace::to_change(command, units)?;
+    namespace.check_writable()?;
     if namespace.unit.model().provisioning.is_none() {
         return Ok(Completion::SUCCESS.into());
     }
-    fetch(command, length(command) as u32)
+    fetch(command, namespace, length(command) as u32)
 }
 
 /// Dataset Management with its ranges.
-pub(super) fn ranges(command: &Command, data: &[u8], units: &mut ScsiChannel) -> Planned {
-    let namespace = Namespace::to_change(command, units)?;
+pub(super) fn ranges(command: &Command, data: &[u8], namespace: &Namespace<'_>) -> Planned {
+    namespace.check_writable()?;
     let data = data
         .get(..length(command))
         .ok_or(Status::DATA_SGL_LENGTH_INVALID)?;

@@ -31,8 +31,10 @@ pub(crate) fn plan_fused(
         return Err(Status::INVALID_FIELD);
     }
     // Both are for the same namespace, and whoever may write may compare.
-    check_reservations(write, Access::Writes, units)?;
-    let namespace = Namespace::to_change(write, units)?;
+    let namespace = Namespace::find(write, units);
+    check_reservations(&namespace, Access::Writes)?;
+    let namespace = namespace.ok_or(Status::INVALID_NAMESPACE)?;
+    namespace.check_writable()?;
     let unit = namespace.unit;
     let range = namespace.range(write)?;
     // Atomic Compare and Write Unit: what is longer may be refused.

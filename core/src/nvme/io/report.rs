@@ -7,7 +7,6 @@ use crate::nvme::plan::{Plan, Planned};
 use crate::nvme::reservations::host_id;
 use crate::nvme::status::Status;
 use crate::reservations::{Registrant, Table};
-use crate::scsi::ScsiChannel;
 
 /// Its opcode.
 pub(crate) const RESERVATION_REPORT: u8 = 0x0e;
@@ -24,9 +23,9 @@ const NO_CONTROLLER: u16 = u16::MAX;
 pub(crate) fn report(
     controller: &Controller,
     command: &Command,
-    units: &mut ScsiChannel,
+    namespace: &Namespace<'_>,
 ) -> Planned {
-    let namespace = Namespace::to_reserve(command, units)?;
+    namespace.check_reservable()?;
     // The short form has no room for host identifiers of 128 bits, which all hosts have over fabrics.
     if command.cdw::<11>() & EDS == 0 {
         return Err(Status::HOST_ID_INCONSISTENT);

@@ -7,7 +7,7 @@ use crate::nvme::plan::{Plan, Planned};
 use crate::nvme::reservations;
 use crate::nvme::status::Status;
 use crate::reservations::{Action, Change, Expected, ReservationType};
-use crate::scsi::{ReservationCommand, ScsiChannel};
+use crate::scsi::ReservationCommand;
 
 /// Opcodes.
 pub(crate) const RESERVATION_REGISTER: u8 = 0x0d;
@@ -56,16 +56,16 @@ enum AcquireAction {
 pub(crate) fn change_reservation(
     _controller: &Controller,
     command: &Command,
-    units: &mut ScsiChannel,
+    namespace: &Namespace<'_>,
 ) -> Planned {
-    Namespace::to_reserve(command, units)?;
-    fetch(command, Request::of(command)?.length())
+    namespace.check_reservable()?;
+    fetch(command, namespace, Request::of(command)?.length())
 }
 
 /// Any of the three with its keys.
-pub(super) fn keys(command: &Command, data: &[u8], units: &mut ScsiChannel) -> Planned {
-    let host = reservations::host(units);
-    let namespace = Namespace::to_reserve(command, units)?;
+pub(super) fn keys(command: &Command, data: &[u8], namespace: &Namespace<'_>) -> Planned {
+    let host = reservations::host(namespace.nexus.seat().registrant());
+    namespace.check_reservable()?;
     let request = Request::of(command)?;
     let data = data
         .get(..request.length() as usize)

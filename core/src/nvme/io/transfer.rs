@@ -6,12 +6,14 @@ use crate::nvme::command::Command;
 use crate::nvme::controller::Controller;
 use crate::nvme::plan::Planned;
 use crate::nvme::status::Status;
-use crate::scsi::ScsiChannel;
 
 /// Read.
-pub(crate) fn read(controller: &Controller, command: &Command, units: &mut ScsiChannel) -> Planned {
-    let namespace = Namespace::of(command, units)?;
-    let range = transferred(controller, command, &namespace)?;
+pub(crate) fn read(
+    controller: &Controller,
+    command: &Command,
+    namespace: &Namespace<'_>,
+) -> Planned {
+    let range = transferred(controller, command, namespace)?;
     namespace.plan(BlockOp::Read(range), fua(command))
 }
 
@@ -19,10 +21,10 @@ pub(crate) fn read(controller: &Controller, command: &Command, units: &mut ScsiC
 pub(crate) fn write(
     controller: &Controller,
     command: &Command,
-    units: &mut ScsiChannel,
+    namespace: &Namespace<'_>,
 ) -> Planned {
-    let namespace = Namespace::to_change(command, units)?;
-    let range = transferred(controller, command, &namespace)?;
+    namespace.check_writable()?;
+    let range = transferred(controller, command, namespace)?;
     namespace.change(BlockOp::Write(range), command)
 }
 
@@ -30,10 +32,9 @@ pub(crate) fn write(
 pub(crate) fn compare(
     controller: &Controller,
     command: &Command,
-    units: &mut ScsiChannel,
+    namespace: &Namespace<'_>,
 ) -> Planned {
-    let namespace = Namespace::of(command, units)?;
-    let range = transferred(controller, command, &namespace)?;
+    let range = transferred(controller, command, namespace)?;
     let compare = Compare::Blocks;
     namespace.plan(BlockOp::Verify { range, compare }, fua(command))
 }
@@ -42,9 +43,8 @@ pub(crate) fn compare(
 pub(crate) fn verify(
     _controller: &Controller,
     command: &Command,
-    units: &mut ScsiChannel,
+    namespace: &Namespace<'_>,
 ) -> Planned {
-    let namespace = Namespace::of(command, units)?;
     let range = namespace.range(command)?;
     let compare = Compare::Medium;
     namespace.plan(BlockOp::Verify { range, compare }, fua(command))
@@ -57,9 +57,9 @@ const DEAC: u32 = 1 << 25;
 pub(crate) fn write_zeroes(
     _controller: &Controller,
     command: &Command,
-    units: &mut ScsiChannel,
+    namespace: &Namespace<'_>,
 ) -> Planned {
-    let namespace = Namespace::to_change(command, units)?;
+    namespace.check_writable()?;
     let unit = namespace.unit;
     let range = namespace.range(command)?;
     if range.length(unit.block_size()) > u64::from(PAGE) << WZSL {
@@ -78,10 +78,10 @@ pub(crate) fn write_zeroes(
 /// Flush (NVM command set 1.0 section 3; NVMe base 2.0 section 7.1).
 pub(crate) fn flush(
     _controller: &Controller,
-    command: &Command,
-    units: &mut ScsiChannel,
+    _command: &Command,
+    namespace: &Namespace<'_>,
 ) -> Planned {
-    Namespace::of(command, units)?.plan(BlockOp::Flush, false)
+    namespace.plan(BlockOp::Flush, false)
 }
 
 /// The range of a command that moves it. It is no longer than the host was told, and than the unit can take.

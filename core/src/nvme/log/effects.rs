@@ -33,7 +33,7 @@ pub(super) fn commands(
     for row in opcodes::admin_rows(&controller.setup.kind) {
         set(0, row.opcode, row.effects);
     }
-    let reservations = !reservations::reservable(units).is_empty();
+    let reservations = reservations::reservable(units).next().is_some();
     for row in opcodes::io_rows(reservations) {
         set(IO, row.opcode, row.effects);
     }

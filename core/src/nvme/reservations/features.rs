@@ -2,6 +2,7 @@
 //! 5.27.1.27). Both are of a namespace.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Weak};
 
 use super::notices::code;
 use super::{can_reserve, host, reservable};
@@ -10,7 +11,7 @@ use crate::nvme::controller::Controller;
 use crate::nvme::plan::{Completion, Plan, Planned};
 use crate::nvme::status::Status;
 use crate::reservations::{Access, Action, Change, Notice};
-use crate::scsi::{ReservationCommand, ScsiChannel, UnitIndex};
+use crate::scsi::{Nexus, ReservationCommand, ScsiChannel, Slot};
 
 /// All namespaces.
 const ALL: u32 = u32::MAX;
@@ -20,24 +21,38 @@ const MASKS: u32 = 1 << 1 | 1 << 2 | 1 << 3;
 const PERSIST: u32 = 1;
 
 /// What a host does not want to hear of, for each namespace. It is the controller's own: other controllers of the host have theirs.
+///
+/// A mask goes with its namespace: one that comes later, with the same number or as the same device, has none.
 #[derive(Debug, Default)]
-pub(crate) struct Masks(BTreeMap<u32, u32>);
+pub(crate) struct Masks(BTreeMap<u32, (Weak<Nexus>, u32)>);
 
 impl Masks {
     /// The mask of the namespace that Get Features is about.
     pub(crate) fn get(&self, command: &Command, units: &mut ScsiChannel) -> Result<u32, Status> {
-        find(command.nsid, units)?;
-        Ok(self.of(command.nsid))
+        Ok(self.of(find(command.nsid, units)?))
     }
 
     /// Whether a notice is masked.
-    pub(super) fn hides(&self, namespace: u32, notice: Notice) -> bool {
+    pub(super) fn hides(&self, namespace: &Slot, notice: Notice) -> bool {
         self.of(namespace) & 1 << code(notice) != 0
     }
 
-    fn of(&self, namespace: u32) -> u32 {
-        self.0.get(&namespace).copied().unwrap_or(0)
+    fn of(&self, namespace: &Slot) -> u32 {
+        match self.0.get(&namespace.number) {
+            Some((nexus, mask)) if is(nexus, &namespace.nexus) => *mask,
+            Some(_) | None => 0,
+        }
     }
+
+    fn set(&mut self, namespace: &Slot, mask: u32) {
+        let nexus = Arc::downgrade(&namespace.nexus);
+        self.0.insert(namespace.number, (nexus, mask));
+    }
+}
+
+/// Whether a namespace is the one that was noted.
+pub(super) fn is(noted: &Weak<Nexus>, nexus: &Arc<Nexus>) -> bool {
+    std::ptr::eq(noted.as_ptr(), Arc::as_ptr(nexus))
 }
 
 /// Set Features, Reservation Notification Mask.
@@ -52,15 +67,16 @@ pub(crate) fn set_mask(
     }
     let namespaces = addressed(command, units)?;
     let mut state = controller.lock();
-    let masks = &mut state.features.reservation_masks.0;
-    masks.extend(namespaces.iter().map(|(namespace, _)| (*namespace, mask)));
+    let masks = &mut state.features.reservation_masks;
+    // What is gone would only take up room.
+    masks.0.retain(|_, (nexus, _)| nexus.strong_count() != 0);
+    namespaces.iter().for_each(|slot| masks.set(slot, mask));
     Ok(Completion::SUCCESS.into())
 }
 
 /// Get Features, Reservation Persistence: as it is now.
 pub(crate) fn persistence(command: &Command, units: &mut ScsiChannel) -> Result<bool, Status> {
-    let index = find(command.nsid, units)?;
-    Ok(units.unit(index).reservations().table().persistent())
+    Ok(is_persistent(find(command.nsid, units)?))
 }
 
 /// Set Features, Reservation Persistence.
@@ -73,26 +89,24 @@ pub(crate) fn set_persistence(command: &Command, units: &mut ScsiChannel) -> Pla
         return Err(Status::INVALID_FIELD);
     }
     let persist = value & PERSIST != 0;
+    let registrant = units.session().registrant().cloned();
     let mut namespaces = addressed(command, units)?;
     // It is seldom asked for by itself, so that whoever has all to himself by SCSI-2's RESERVE is asked here.
-    for (namespace, _) in &namespaces {
-        if units.allows(namespace - 1, Access::Informs) == Some(false) {
-            return Err(Status::RESERVATION_CONFLICT);
-        }
+    if !(namespaces.iter()).all(|slot| slot.nexus.allows(Access::Informs)) {
+        return Err(Status::RESERVATION_CONFLICT);
     }
     if command.nsid == ALL {
-        let differs = |index| units.unit(index).reservations().table().persistent() != persist;
-        namespaces.retain(|(_, index)| differs(*index));
+        namespaces.retain(|slot| is_persistent(slot) != persist);
         // One that has two numbers is still one.
         let mut seen = HashSet::new();
-        namespaces.retain(|(_, index)| seen.insert(*index));
+        namespaces.retain(|slot| seen.insert(slot.unit));
     }
     match namespaces[..] {
         [] => Ok(Completion::SUCCESS.into()),
-        [(_, unit)] => Ok(Plan::Reserve(ReservationCommand {
-            unit,
+        [namespace] => Ok(Plan::Reserve(ReservationCommand {
+            unit: namespace.unit,
             change: Box::new(Change {
-                by: host(units)?,
+                by: host(registrant.as_ref())?,
                 action: Action::Persist(persist),
             }),
         })),
@@ -100,25 +114,29 @@ pub(crate) fn set_persistence(command: &Command, units: &mut ScsiChannel) -> Pla
     }
 }
 
+fn is_persistent(namespace: &Slot) -> bool {
+    namespace.nexus.unit.reservations().table().persistent()
+}
+
 /// The namespaces that Set Features is about.
-fn addressed(command: &Command, units: &mut ScsiChannel) -> Result<Vec<(u32, UnitIndex)>, Status> {
+fn addressed<'a>(command: &Command, units: &'a mut ScsiChannel) -> Result<Vec<&'a Slot>, Status> {
     if command.nsid == ALL {
-        return Ok(reservable(units));
+        return Ok(reservable(units).collect());
     }
-    Ok(vec![(command.nsid, find(command.nsid, units)?)])
+    Ok(vec![find(command.nsid, units)?])
 }
 
 /// The namespace that a feature is about. To get it for all of them is an invalid field, and for one that cannot be reserved.
-fn find(nsid: u32, units: &mut ScsiChannel) -> Result<UnitIndex, Status> {
+fn find(nsid: u32, units: &mut ScsiChannel) -> Result<&Slot, Status> {
     if nsid == ALL {
         return Err(Status::INVALID_FIELD);
     }
-    let index = nsid
+    let slot = nsid
         .checked_sub(1)
-        .and_then(|number| units.unit_numbered(number))
+        .and_then(|number| units.slot(number))
         .ok_or(Status::INVALID_NAMESPACE)?;
-    if !can_reserve(units.unit(index)) {
+    if !can_reserve(&slot.nexus.unit) {
         return Err(Status::INVALID_FIELD);
     }
-    Ok(index)
+    Ok(slot)
 }

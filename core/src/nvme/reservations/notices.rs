@@ -1,10 +1,12 @@
 //! Reservation notifications (NVMe base 2.0 section 8.19.1), and the log page that tells of them (log page 80h).
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
 
+use super::features::is;
 use crate::nvme::controller::{Controller, State};
 use crate::reservations::{MOST_NOTICES, Notice};
-use crate::scsi::ScsiChannel;
+use crate::scsi::{Nexus, ScsiChannel};
 
 /// Bytes of the page.
 pub(crate) const SIZE: usize = 64;
@@ -32,16 +34,18 @@ pub(crate) struct ReservationLog {
     told: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Entry {
     count: u64,
     notice: Notice,
+    /// The namespace: its identifier, and which of those that had it.
     namespace: u32,
+    nexus: Weak<Nexus>,
 }
 
 impl ReservationLog {
     /// If there are too many already, it is lost.
-    fn note(&mut self, namespace: u32, notice: Notice) {
+    fn note(&mut self, namespace: u32, nexus: &Arc<Nexus>, notice: Notice) {
         self.count = after(self.count, 1);
         if self.unread.len() >= MOST {
             self.tell_of_lost();
@@ -51,6 +55,18 @@ impl ReservationLog {
             count: self.count,
             notice,
             namespace,
+            nexus: Arc::downgrade(nexus),
+        });
+    }
+
+    /// Forgets what it has to tell of namespaces that are gone, or that are others now.
+    fn forget_gone(&mut self, units: &mut ScsiChannel) {
+        if self.unread.is_empty() {
+            return;
+        }
+        self.unread.retain(|entry| {
+            let now = units.slot(entry.namespace - 1);
+            now.is_some_and(|slot| is(&entry.nexus, &slot.nexus))
         });
     }
 
@@ -105,9 +121,11 @@ impl Controller {
         if self.is_discovery() {
             return;
         }
-        let seats = units.seats().filter(|(_, seat)| seat.has_notices());
-        let news: Vec<_> = seats
-            .map(|(number, seat)| (number + 1, seat.take_notices()))
+        self.lock().events.reservations.forget_gone(units);
+        let slots = units.slots().iter();
+        let news: Vec<_> = slots
+            .filter(|slot| slot.nexus.seat().has_notices())
+            .map(|slot| (slot, slot.nexus.seat().take_notices()))
             .collect();
         if news.is_empty() {
             return;
@@ -117,11 +135,11 @@ impl Controller {
             features, events, ..
         } = &mut *state;
         let log = &mut events.reservations;
-        for (namespace, notices) in news {
-            let hidden = |notice| features.reservation_masks.hides(namespace, notice);
+        for (slot, notices) in news {
+            let hidden = |notice| features.reservation_masks.hides(slot, notice);
             for notice in notices.queued {
                 if !hidden(notice) {
-                    log.note(namespace, notice);
+                    log.note(slot.number + 1, &slot.nexus, notice);
                 }
             }
             for (notice, count) in notices.lost.kinds() {
@@ -136,6 +154,7 @@ impl Controller {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scsi::testing::unit;
 
     #[test]
     fn counts_pass_over_zero() {
@@ -152,7 +171,9 @@ mod tests {
             count: u64::MAX,
             ..ReservationLog::default()
         };
-        log.note(1, Notice::ReservationReleased);
+        let unit = Arc::new(unit());
+        let nexus = Arc::new(Nexus::new(&unit.into(), None, 0));
+        log.note(1, &nexus, Notice::ReservationReleased);
         assert_eq!(log.read(false)[..8], 1_u64.to_le_bytes());
     }
 }

@@ -253,6 +253,7 @@ fn data_that_were_announced_for_a_disabled_controller_change_nothing() {
             data_length: 8,
             ..set_features(0x0e, 0)
         },
+        namespace: None,
     };
     admin.set_property(0x14, 0);
     match admin.queue.data(pending, &[1; 8], &mut admin.units) {

@@ -5,7 +5,7 @@ use crate::block::{BlockOp, BlockRange, CopySegment, Transfer};
 use crate::reservations::Access;
 use crate::scsi::attention::Nexus;
 use crate::scsi::cdb::Cdb;
-use crate::scsi::channel::Slot;
+use crate::scsi::channel::LunMap;
 use crate::scsi::plan::{BlockCommand, Context, ParameterList, PendingParameters, Plan, Planned};
 use crate::scsi::response::{Response, Status};
 use crate::scsi::sense::{FieldPointer, Sense, SenseCode, SenseKey, codes};
@@ -31,12 +31,12 @@ pub(crate) fn extended_copy(context: &Context<'_>, cdb: &Cdb) -> Planned {
 /// with a segment is what would have been found when it was its turn, and ends in COPY ABORTED.
 pub(crate) fn extended_copy_list(
     session: &ScsiSession,
-    slots: &[Slot],
+    map: &LunMap,
     pending: &PendingParameters,
     data: &[u8],
 ) -> Planned {
     let list = List::parse(data)?;
-    let targets = list.targets(session, slots)?;
+    let targets = list.targets(session, map)?;
     let unit = &*pending.nexus.unit;
     let (segments, durable) = list.plan(&targets).inspect_err(|sense| {
         if let (Some(identifier), SenseKey::CopyAborted) = (list.identifier, sense.code.key) {
@@ -135,15 +135,12 @@ impl<'a> List<'a> {
     fn targets<'s>(
         &self,
         session: &ScsiSession,
-        slots: &'s [Slot],
+        map: &'s LunMap,
     ) -> Result<Vec<Target<'s>>, Sense> {
         let descriptors = self.targets.chunks_exact(TARGET_LENGTH).enumerate();
         let target = descriptors.map(|(index, descriptor)| {
             let target = Target {
-                nexus: slots
-                    .iter()
-                    .map(|slot| &*slot.nexus)
-                    .find(|nexus| is_named(&nexus.unit, session, &descriptor[4..28])),
+                nexus: named(session, map, &descriptor[4..28]),
                 device_type: descriptor[1] & 0x1f,
             };
             // DISK BLOCK LENGTH, if it is told. An initiator that is wrong about it is wrong about where its data are.
@@ -183,6 +180,20 @@ struct Target<'a> {
     /// Nothing if the session has no such logical unit.
     nexus: Option<&'a Nexus>,
     device_type: u8,
+}
+
+/// The unit that a designator names. If the session sees it by several numbers, by one that it may write to.
+fn named<'s>(session: &ScsiSession, map: &'s LunMap, descriptor: &[u8]) -> Option<&'s Nexus> {
+    let mut read_only = None;
+    for slot in &map.slots {
+        if is_named(&slot.nexus.unit, session, descriptor) {
+            if !slot.nexus.read_only() {
+                return Some(&slot.nexus);
+            }
+            read_only = read_only.or(Some(&*slot.nexus));
+        }
+    }
+    read_only
 }
 
 /// Whether a unit is named by a designator: one of those in its device identification page that are of the logical unit,
@@ -266,10 +277,12 @@ impl Segment {
         targets: &[Target<'a>],
     ) -> Result<Option<(CopySegment, &'a LogicalUnit)>, SegmentError> {
         let source = reachable(targets, self.source, SOURCE_INDEX, Access::Reads)?;
+        let source = &*source.unit;
         let destination = reachable(targets, self.destination, DESTINATION_INDEX, Access::Writes)?;
         if let Some(code) = write_protection(destination) {
             return Err(SegmentError::At(code, DESTINATION_INDEX));
         }
+        let destination = &*destination.unit;
         let [source_block, destination_block] =
             [source, destination].map(|unit| u64::from(unit.block_size()));
         let bytes = self.blocks
@@ -309,7 +322,7 @@ fn reachable<'a>(
     index: usize,
     field: u16,
     access: Access,
-) -> Result<&'a LogicalUnit, SegmentError> {
+) -> Result<&'a Nexus, SegmentError> {
     let target = targets.get(index);
     let nexus = target.and_then(|target| target.nexus);
     let nexus = nexus.ok_or(SegmentError::At(codes::COPY_TARGET_UNREACHABLE, field))?;
@@ -319,13 +332,14 @@ fn reachable<'a>(
         }
         // The copy manager reads and writes for the session, and is told of a conflict in its place.
         _ if !nexus.allows(access) => Err(SegmentError::At(codes::COPY_DEVICE_FAILURE, field)),
-        _ => Ok(&nexus.unit),
+        _ => Ok(nexus),
     }
 }
 
 /// Why nothing can be copied to a unit.
-fn write_protection(unit: &LogicalUnit) -> Option<SenseCode> {
-    if unit.model().read_only {
+fn write_protection(nexus: &Nexus) -> Option<SenseCode> {
+    let unit = &*nexus.unit;
+    if unit.model().read_only || nexus.read_only() {
         Some(codes::COPY_WRITE_PROTECTED)
     } else if unit.modes().has(Modes::WRITE_PROTECT) {
         Some(codes::COPY_SOFTWARE_WRITE_PROTECTED)

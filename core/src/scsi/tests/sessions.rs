@@ -234,6 +234,10 @@ fn the_lun_map_changes_under_open_channels() {
 
     // Another unit under a known number.
     session.set_luns(&luns(&[(0, &units[1]), (2, &units[1])]));
+    assert_eq!(
+        refused(&mut channel, &READY).code,
+        codes::INQUIRY_DATA_CHANGED
+    );
     assert_eq!(refused(&mut channel, &READY).code, codes::LUNS_CHANGED);
     let told = respond(channel.plan(&numbered(2, &READY)));
     assert_eq!(sense_of(&told).code, codes::LUNS_CHANGED);
