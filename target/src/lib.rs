@@ -5,6 +5,7 @@
 //! - [`shard`]: the I/O threads, and a command's way through one.
 //! - [`device`], [`session`], [`staging`]: what shards work with.
 //! - [`srp`], [`iscsi`], [`iser`]: the protocols, without I/O.
+//! - [`durable`]: files that a crash leaves as they were or as they were to be.
 //! - [`control`]: the control socket; [`events`]: what it tells those who watch.
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod device;
+pub mod durable;
 pub mod events;
 pub mod identity;
 pub mod iscsi;

@@ -1,13 +1,14 @@
 //! What has to hold between the parts of a configuration.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::net::IpAddr;
 
 use super::device::DeviceConfig;
 use super::document::{Fault, Problems, join, show};
+use super::metrics::MetricsConfig;
 use super::nearest::suggestion;
-use super::target::{Endpoint, Portal, TargetConfig};
+use super::target::{Endpoint, GroupConfig, LunConfig, Portal, TargetConfig, Transport};
 use crate::identity;
 
 /// Items that did not parse are `None`: their problems are known already.
@@ -15,10 +16,14 @@ pub(super) fn check(
     problems: &mut Problems,
     devices: &[Option<DeviceConfig>],
     targets: &[Option<TargetConfig>],
+    metrics: Option<&MetricsConfig>,
 ) {
     check_devices(problems, devices);
     check_targets(problems, targets);
     check_portals(problems, targets);
+    if let Some(metrics) = metrics {
+        check_metrics(problems, metrics, targets);
+    }
     // A device that did not parse would make every LUN that names it a problem too.
     if devices.iter().all(Option::is_some) {
         check_luns(problems, devices, targets);
@@ -92,6 +97,22 @@ fn check_targets(problems: &mut Problems, targets: &[Option<TargetConfig>]) {
             let at = at(&format!("groups[{g}].name"));
             groups.add(problems, group.name.clone(), &show(&group.name), at);
         }
+        check_defaults(problems, &target.groups, &at("groups"));
+    }
+}
+
+fn check_defaults(problems: &mut Problems, groups: &[GroupConfig], path: &str) {
+    let mut defaults = (groups.iter().enumerate()).filter(|(_, group)| group.default);
+    let Some((_, first)) = defaults.next() else {
+        return;
+    };
+    for (g, _) in defaults {
+        let what = format!(
+            "the group {} is the default of this target already",
+            show(&first.name)
+        );
+        let remedy = "keep \"default\" in one of them";
+        problems.add(&format!("{path}[{g}].default"), Fault::new(what, remedy));
     }
 }
 
@@ -149,23 +170,46 @@ fn covers(wide: IpAddr, address: IpAddr) -> bool {
     wide.is_unspecified() && wide.is_ipv6() == address.is_ipv6()
 }
 
+/// They are read over TCP, and so are disks over iSCSI.
+fn check_metrics(
+    problems: &mut Problems,
+    metrics: &MetricsConfig,
+    targets: &[Option<TargetConfig>],
+) {
+    let own = Portal {
+        transport: Transport::IscsiTcp,
+        endpoint: Endpoint::Ip {
+            address: metrics.address,
+            port: metrics.port,
+        },
+    };
+    for (t, target) in targets.iter().enumerate() {
+        for (p, portal) in target.iter().flat_map(|target| &target.portals).enumerate() {
+            let taken = clash(own, *portal, true).is_some() && !portal.transport.is_rdma();
+            if taken {
+                let what = format!("{} is taken by targets[{t}].portals[{p}]", metrics.socket());
+                let remedy = "give it another address or port";
+                problems.add("metrics", Fault::new(what, remedy));
+            }
+        }
+    }
+}
+
 fn check_luns(
     problems: &mut Problems,
     devices: &[Option<DeviceConfig>],
     targets: &[Option<TargetConfig>],
 ) {
-    let known: Vec<&str> = devices
-        .iter()
-        .flatten()
-        .map(|device| &*device.name)
-        .collect();
+    let names = || devices.iter().flatten().map(|device| &*device.name);
+    let known: HashSet<&str> = names().collect();
     for (t, target) in targets.iter().enumerate() {
         for (g, group) in target.iter().flat_map(|target| &target.groups).enumerate() {
-            for (lun, device) in &group.luns {
-                if !known.contains(&&**device) {
+            for (lun, LunConfig { device, .. }) in &group.luns {
+                if !known.contains(&**device) {
                     let at = join(&format!("targets[{t}].groups[{g}].luns"), &lun.to_string());
                     let what = format!("there is no device {}", show(device));
-                    problems.add(&at, Fault::new(what, suggestion(device, &known)));
+                    let names: Vec<&str> = names().collect();
+                    problems.add(&at, Fault::new(what, suggestion(device, &names)));
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! What a device is to be.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -127,6 +127,25 @@ impl DeviceConfig {
     /// Every path of every host of a large cluster.
     pub const DEFAULT_REGISTRANTS: u32 = 4096;
 
+    /// In the order in which they are written.
+    pub(super) const KEYS: [&'static str; 15] = [
+        "name",
+        "backend",
+        "path",
+        "size",
+        "block_size",
+        "read_only",
+        "write_cache",
+        "zero_copy",
+        "command_timeout",
+        "queue_depth_max",
+        "reservations",
+        "max_registrants",
+        "serial",
+        "naa",
+        "uuid",
+    ];
+
     /// A device with the defaults.
     pub fn new(name: Name, store: Store) -> Self {
         Self {
@@ -146,8 +165,18 @@ impl DeviceConfig {
         }
     }
 
+    /// The device with its path, if that is relative, taken as one in `directory`.
+    pub(super) fn within(mut self, directory: Option<&Path>) -> Self {
+        if let Store::File { path } | Store::Block { path } = &mut self.store
+            && let Some(directory) = directory
+        {
+            *path = directory.join(&*path);
+        }
+        self
+    }
+
     pub(super) fn read(problems: &mut Problems, node: &Node, path: &str) -> Option<Self> {
-        let object = problems.object(node, path, &KEYS)?;
+        let object = problems.object(node, path, &Self::KEYS)?;
         let name = object.required(problems, "name", "\"disk0\"", Name::read);
         let block_size = object
             .optional(problems, "block_size", block_size)
@@ -198,24 +227,6 @@ impl DeviceConfig {
         Some(device)
     }
 }
-
-const KEYS: [&str; 15] = [
-    "name",
-    "backend",
-    "path",
-    "size",
-    "block_size",
-    "read_only",
-    "write_cache",
-    "zero_copy",
-    "command_timeout",
-    "queue_depth_max",
-    "reservations",
-    "max_registrants",
-    "serial",
-    "naa",
-    "uuid",
-];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -270,7 +281,7 @@ fn read_store(problems: &mut Problems, object: &Object<'_>, block_size: u32) -> 
     })
 }
 
-fn memory_size(node: &Node, block_size: u32) -> Result<ByteSize, Fault> {
+pub(super) fn memory_size(node: &Node, block_size: u32) -> Result<ByteSize, Fault> {
     let size = ByteSize::read(node, ByteSize(4096), ByteSize(1 << 46))?;
     if size.bytes() % u64::from(block_size) == 0 {
         return Ok(size);

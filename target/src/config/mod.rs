@@ -3,27 +3,31 @@
 //! What is wrong is reported all at once, each with the file, the path of the key and what to do. A [`Config`] serialises
 //! to a document of the same shape, which reads back as the same configuration, but for secrets: they are never shown.
 
+mod apply;
 pub mod args;
 mod chap;
 mod check;
 mod device;
 mod dhchap;
+pub mod difference;
 mod document;
 pub mod edit;
 mod error;
 mod ids;
+mod layout;
+mod metrics;
 mod name;
 pub mod nearest;
 mod referral;
 mod settings;
+pub mod store;
 mod target;
+mod tree;
 mod units;
 
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -32,12 +36,15 @@ use serde::Serialize;
 pub use chap::{ChapConfig, MutualChap, Secret};
 pub use device::{DeviceConfig, Store, ZeroCopy};
 pub use dhchap::DhchapConfig;
+pub use difference::{Difference, difference};
 pub use error::{ConfigError, Problem};
 pub use ids::{Guid, Naa, ServiceId, Uuid};
+pub use metrics::MetricsConfig;
 pub use name::Name;
 pub use referral::Referral;
 pub use settings::{IoEngine, Settings};
-pub use target::{Endpoint, GroupConfig, Portal, TargetConfig, Transport};
+pub use store::Document;
+pub use target::{Endpoint, GroupConfig, LunConfig, Portal, TargetConfig, Transport};
 pub use units::{ByteSize, Span};
 
 use document::{Node, Problems};
@@ -55,6 +62,9 @@ pub struct Config {
     /// Discovery services of others that NVMe hosts are told of.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub discovery_referrals: Vec<Referral>,
+    /// Where the counters may be read over HTTP; nowhere if there is nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<MetricsConfig>,
     /// The other keys at the top level.
     #[serde(flatten)]
     pub settings: Settings,
@@ -70,41 +80,20 @@ pub struct Listener {
 }
 
 impl Config {
-    /// Bytes of a configuration file, at most.
-    const LONGEST: u64 = 16 << 20;
-
     /// Reads a configuration file. Relative paths in it are relative to its directory.
     pub fn from_file(file: &Path) -> Result<Self, ConfigError> {
-        let read_error = |cause| ConfigError::Read {
-            file: file.to_owned(),
-            cause,
-        };
-        let mut text = String::new();
-        File::open(file)
-            .and_then(|open| open.take(Self::LONGEST + 1).read_to_string(&mut text))
-            .map_err(read_error)?;
-        if text.len() as u64 > Self::LONGEST {
-            return Err(ConfigError::TooLong {
-                file: file.to_owned(),
-                limit: Self::LONGEST,
-            });
-        }
-        let mut config = Self::parse(&text, &file.display().to_string())?;
-        let absolute = std::path::absolute(file).map_err(read_error)?;
-        let directory = absolute.parent().unwrap_or(Path::new("/"));
-        for device in &mut config.devices {
-            if let Store::File { path } | Store::Block { path } = &mut device.store {
-                *path = directory.join(&*path);
-            }
-        }
-        Ok(config)
+        Document::from_file(file).map(|(_, config)| config)
     }
 
     /// Reads a document. `origin` is what messages call it.
     pub fn parse(text: &str, origin: &str) -> Result<Self, ConfigError> {
-        let node: Node = serde_json::from_str(text).map_err(|error| syntax(origin, &error))?;
+        Self::from_node(&node(text, origin)?, origin, None)
+    }
+
+    /// What a document says. Relative paths in it are relative to `directory`.
+    fn from_node(node: &Node, origin: &str, directory: Option<&Path>) -> Result<Self, ConfigError> {
         let mut problems = Problems::default();
-        let config = Self::read(&mut problems, &node);
+        let config = Self::read(&mut problems, node, directory);
         let problems = problems.into_list();
         match config {
             Some(config) if problems.is_empty() => Ok(config),
@@ -115,31 +104,35 @@ impl Config {
         }
     }
 
-    fn read(problems: &mut Problems, node: &Node) -> Option<Self> {
+    fn read(problems: &mut Problems, node: &Node, directory: Option<&Path>) -> Option<Self> {
         let mut keys = vec![
             "devices",
             "targets",
             "discovery_chap",
             "discovery_referrals",
+            "metrics",
         ];
         keys.extend(Settings::KEYS);
         let object = problems.object(node, "", &keys)?;
         // `list` drops items that do not parse, and with them the positions that paths are made of: keep the holes.
         let devices = object.list(problems, "devices", |problems, node, path| {
-            Some(DeviceConfig::read(problems, node, path))
+            let device = DeviceConfig::read(problems, node, path);
+            Some(device.map(|device| device.within(directory)))
         });
         let targets = object.list(problems, "targets", |problems, node, path| {
             Some(TargetConfig::read(problems, node, path))
         });
         let discovery_chap = ChapConfig::optional(problems, &object, "discovery_chap");
         let discovery_referrals = Referral::list(problems, &object, "discovery_referrals");
+        let metrics = MetricsConfig::optional(problems, &object, "metrics");
         let settings = Settings::read(problems, &object);
-        check::check(problems, &devices, &targets);
+        check::check(problems, &devices, &targets, metrics.as_ref());
         Some(Self {
             devices: devices.into_iter().collect::<Option<_>>()?,
             targets: targets.into_iter().collect::<Option<_>>()?,
             discovery_chap,
             discovery_referrals: discovery_referrals?,
+            metrics,
             settings,
         })
     }
@@ -193,13 +186,15 @@ impl Config {
                 groups: vec![GroupConfig {
                     name: name("allowed"),
                     initiators,
+                    default: false,
                     chap: None,
                     dhchap: None,
-                    luns: [(0, name("disk0"))].into(),
+                    luns: [(0, name("disk0").into())].into(),
                 }],
             }],
             discovery_chap: None,
             discovery_referrals: Vec::new(),
+            metrics: None,
             settings: Settings::default(),
         }
     }
@@ -218,7 +213,8 @@ impl Config {
         portals.any(|portal| portal.transport.is_rdma())
     }
 
-    /// What people should know of a configuration that is good: ways around authentication, and devices that are seen twice.
+    /// What people should know of a configuration that is good: ways around authentication, devices that are seen twice, and
+    /// metrics that others can read.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<String> = Vec::new();
         for target in &self.targets {
@@ -232,6 +228,7 @@ impl Config {
             }
             warnings.extend(target.seen_twice());
         }
+        warnings.extend(self.metrics.as_ref().and_then(MetricsConfig::exposed));
         warnings
     }
 
@@ -277,6 +274,11 @@ impl Config {
         // Names, numbers and paths that came from JSON text: nothing in it can fail.
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
+}
+
+/// The tree of a document.
+fn node(text: &str, origin: &str) -> Result<Node, ConfigError> {
+    serde_json::from_str(text).map_err(|error| syntax(origin, &error))
 }
 
 fn syntax(origin: &str, error: &serde_json::Error) -> ConfigError {

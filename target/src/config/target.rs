@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::chap::ChapConfig;
 use super::dhchap::DhchapConfig;
-use super::document::{Fault, Node, Object, Problems, integer, show, string, word};
+use super::document::{Fault, Node, Object, Problems, boolean, integer, show, string, word};
 use super::ids::{Guid, ServiceId};
 use super::name::{Name, iqn, nqn, pattern};
 
@@ -146,26 +147,78 @@ impl Serialize for Transport {
 pub struct GroupConfig {
     /// Unique within the target.
     pub name: Name,
-    /// Patterns, matched in order.
+    /// Patterns.
     pub initiators: Vec<String>,
+    /// It admits whoever no other group of the target admits, unless one of its own patterns excludes them. One at most of a
+    /// target's groups is that, in whatever place.
+    #[serde(skip_serializing_if = "is_false")]
+    pub default: bool,
     /// What its initiators prove themselves with instead of what the target says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chap: Option<ChapConfig>,
     /// The same for NVMe hosts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dhchap: Option<DhchapConfig>,
-    /// Device names by LUN.
-    pub luns: BTreeMap<u16, Name>,
+    /// What is seen, by LUN.
+    pub luns: BTreeMap<u16, LunConfig>,
+}
+
+/// What a LUN is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LunConfig {
+    /// The device's name.
+    pub device: Name,
+    /// The group's initiators may not write, whatever the device allows.
+    pub read_only: bool,
+}
+
+impl From<Name> for LunConfig {
+    fn from(device: Name) -> Self {
+        Self {
+            device,
+            read_only: false,
+        }
+    }
+}
+
+/// The name alone, unless there is more to say.
+impl Serialize for LunConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if !self.read_only {
+            return self.device.serialize(serializer);
+        }
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("device", &self.device)?;
+        map.serialize_entry("read_only", &true)?;
+        map.end()
+    }
 }
 
 impl GroupConfig {
     /// The largest LUN of the flat addressing method (SAM-5 section 4.7.7.3: 14 bits).
     pub const LUN_MAX: u16 = 0x3fff;
+
+    /// In the order in which they are written.
+    pub(super) const KEYS: [&'static str; 6] =
+        ["name", "initiators", "default", "chap", "dhchap", "luns"];
 }
 
 impl TargetConfig {
+    /// In the order in which they are written.
+    pub(super) const KEYS: [&'static str; 9] = [
+        "name",
+        "iqn",
+        "nqn",
+        "srp_id_ext",
+        "srp_ioc_guid",
+        "chap",
+        "dhchap",
+        "portals",
+        "groups",
+    ];
+
     pub(super) fn read(problems: &mut Problems, node: &Node, path: &str) -> Option<Self> {
-        let object = problems.object(node, path, &KEYS)?;
+        let object = problems.object(node, path, &Self::KEYS)?;
         let name = object.required(problems, "name", "\"store\"", Name::read);
         let iqn = object.optional(problems, "iqn", iqn);
         let nqn = object.optional(problems, "nqn", nqn);
@@ -236,7 +289,7 @@ impl TargetConfig {
         let mut warnings = Vec::new();
         for group in &self.groups {
             let mut seen = BTreeMap::new();
-            for (lun, device) in &group.luns {
+            for (lun, LunConfig { device, .. }) in &group.luns {
                 if let Some(first) = seen.insert(device, lun) {
                     warnings.push(format!(
                         "target {}, group {}: LUNs {first} and {lun} are both {device}, of which NVMe hosts use one alone",
@@ -249,22 +302,12 @@ impl TargetConfig {
     }
 }
 
-const KEYS: [&str; 9] = [
-    "name",
-    "iqn",
-    "nqn",
-    "srp_id_ext",
-    "srp_ioc_guid",
-    "chap",
-    "dhchap",
-    "portals",
-    "groups",
-];
-
 impl Portal {
-    fn read(problems: &mut Problems, node: &Node, path: &str) -> Option<Self> {
-        let object =
-            problems.object(node, path, &["transport", "address", "port", "service_id"])?;
+    /// In the order in which they are written.
+    pub(super) const KEYS: [&'static str; 4] = ["transport", "address", "port", "service_id"];
+
+    pub(super) fn read(problems: &mut Problems, node: &Node, path: &str) -> Option<Self> {
+        let object = problems.object(node, path, &Self::KEYS)?;
         let transport = object.required(problems, "transport", "\"srp\"", |node| {
             word(
                 node,
@@ -361,19 +404,16 @@ pub(super) fn port(node: &Node) -> Result<u16, Fault> {
 }
 
 impl GroupConfig {
-    fn read(problems: &mut Problems, node: &Node, path: &str) -> Option<Self> {
-        let object = problems.object(
-            node,
-            path,
-            &["name", "initiators", "chap", "dhchap", "luns"],
-        )?;
+    pub(super) fn read(problems: &mut Problems, node: &Node, path: &str) -> Option<Self> {
+        let object = problems.object(node, path, &Self::KEYS)?;
         let name = object.required(problems, "name", "\"everyone\"", Name::read);
-        if object.get("initiators").is_none() {
+        let default = object.optional(problems, "default", boolean);
+        if object.get("initiators").is_none() && default != Some(true) {
             problems.add(
                 path,
                 Fault::new(
                     "the key \"initiators\" is missing",
-                    "add \"initiators\": [\"*\"] to let everybody in, or name who may",
+                    "add \"initiators\": [\"*\"] to let everybody in, or name who may; \"default\": true admits whoever no other group does",
                 ),
             );
         }
@@ -388,6 +428,7 @@ impl GroupConfig {
         Some(Self {
             name: name?,
             initiators,
+            default: default.unwrap_or(false),
             chap,
             dhchap,
             luns,
@@ -395,7 +436,7 @@ impl GroupConfig {
     }
 }
 
-fn read_luns(problems: &mut Problems, object: &Object<'_>) -> BTreeMap<u16, Name> {
+fn read_luns(problems: &mut Problems, object: &Object<'_>) -> BTreeMap<u16, LunConfig> {
     let mut luns = BTreeMap::new();
     let Some(node) = object.get("luns") else {
         return luns;
@@ -406,9 +447,7 @@ fn read_luns(problems: &mut Problems, object: &Object<'_>) -> BTreeMap<u16, Name
         let lun = parse_lun(key)
             .map_err(|fault| problems.add(&at, fault))
             .ok();
-        let device = Name::read(device)
-            .map_err(|fault| problems.add(&at, fault))
-            .ok();
+        let device = LunConfig::read(problems, device, &at);
         if let (Some(lun), Some(device)) = (lun, device) {
             luns.insert(lun, device);
         }
@@ -416,8 +455,38 @@ fn read_luns(problems: &mut Problems, object: &Object<'_>) -> BTreeMap<u16, Name
     luns
 }
 
+impl LunConfig {
+    fn read(problems: &mut Problems, node: &Node, path: &str) -> Option<Self> {
+        match node {
+            Node::String(_) => Name::read(node)
+                .map_err(|fault| problems.add(path, fault))
+                .ok()
+                .map(Self::from),
+            Node::Object(_) => {
+                let object = problems.object(node, path, &["device", "read_only"])?;
+                let device = object.required(problems, "device", "\"disk0\"", Name::read);
+                let read_only = object.optional(problems, "read_only", boolean);
+                Some(Self {
+                    device: device?,
+                    read_only: read_only.unwrap_or(false),
+                })
+            }
+            other => {
+                let wanted = "a device's name in double quotes, or { \"device\": \"disk0\", \"read_only\": true }";
+                problems.add(path, Fault::expected(other, wanted));
+                None
+            }
+        }
+    }
+}
+
+// The signature is serde's.
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 /// A LUN in plain decimal: one way to write each.
-fn parse_lun(text: &str) -> Result<u16, Fault> {
+pub(super) fn parse_lun(text: &str) -> Result<u16, Fault> {
     text.parse::<u16>()
         .ok()
         .filter(|lun| *lun <= GroupConfig::LUN_MAX && lun.to_string() == text)

@@ -16,7 +16,6 @@
 //! been saved again, whichever; until then a restart may find the table that nobody was promised. A host whose command failed has
 //! to look at the reservations before it relies on them, as after any command that failed.
 
-mod directory;
 mod format;
 pub(crate) mod names;
 
@@ -28,8 +27,8 @@ use pagecast_core::reservations::{RestoreError, Table};
 use rustix::io::Errno;
 use thiserror::Error;
 
-use directory::{Directory, Unwatched};
-pub use directory::{Step, Watch};
+use crate::durable::{Directory, Unwatched};
+pub use crate::durable::{Step, Watch};
 pub use format::{DeviceNames, Flaw};
 use format::{Document, LONGEST};
 
