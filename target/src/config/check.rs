@@ -8,7 +8,7 @@ use super::device::DeviceConfig;
 use super::document::{Fault, Problems, join, show};
 use super::metrics::MetricsConfig;
 use super::nearest::suggestion;
-use super::target::{Endpoint, GroupConfig, LunConfig, Portal, TargetConfig, Transport};
+use super::target::{Endpoint, GroupConfig, LunConfig, Portal, TargetConfig};
 use crate::identity;
 
 /// Items that did not parse are `None`: their problems are known already.
@@ -176,17 +176,18 @@ fn check_metrics(
     metrics: &MetricsConfig,
     targets: &[Option<TargetConfig>],
 ) {
-    let own = Portal {
-        transport: Transport::IscsiTcp,
-        endpoint: Endpoint::Ip {
-            address: metrics.address,
-            port: metrics.port,
-        },
+    // The IPv6 wildcard takes IPv4 as well, here.
+    let takes = |wide: IpAddr, address: IpAddr| {
+        wide.is_unspecified() && (wide.is_ipv6() || address.is_ipv4())
     };
     for (t, target) in targets.iter().enumerate() {
         for (p, portal) in target.iter().flat_map(|target| &target.portals).enumerate() {
-            let taken = clash(own, *portal, true).is_some() && !portal.transport.is_rdma();
-            if taken {
+            let Endpoint::Ip { address, port } = portal.endpoint else {
+                continue;
+            };
+            let own = metrics.address;
+            let same = address == own || takes(address, own) || takes(own, address);
+            if same && port == metrics.port && !portal.transport.is_rdma() {
                 let what = format!("{} is taken by targets[{t}].portals[{p}]", metrics.socket());
                 let remedy = "give it another address or port";
                 problems.add("metrics", Fault::new(what, remedy));

@@ -2,6 +2,8 @@
 
 /// Words longer than this are nobody's typing error.
 const LONGEST: usize = 64;
+/// More than this many are too many to read.
+const LISTED: usize = 24;
 
 /// The known word nearest to `word`, if it is near enough to be what was meant.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -24,14 +26,20 @@ fn remoteness(word: &str, candidate: &str) -> Option<usize> {
     (distance <= (longer / 3).max(1) || part && !candidate.is_empty()).then_some(distance)
 }
 
-/// `did you mean ...?`, or the whole list when nothing is near.
+/// `did you mean ...?`, or the list when nothing is near.
 pub fn suggestion(word: &str, known: &[&str]) -> String {
     match nearest(word, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None if known.is_empty() => "there are none yet".to_owned(),
         None => {
-            let list: Vec<String> = known.iter().map(|k| format!("`{k}`")).collect();
-            format!("known are {}", list.join(", "))
+            let list: Vec<String> = (known.iter().take(LISTED))
+                .map(|k| format!("`{k}`"))
+                .collect();
+            let list = list.join(", ");
+            match known.len().saturating_sub(LISTED) {
+                0 => format!("known are {list}"),
+                more => format!("known are {list} and {more} more"),
+            }
         }
     }
 }

@@ -166,9 +166,20 @@ impl Document {
     /// Replaces `file`, or the one that it is a link to.
     fn write(&self, file: &Path, text: &str, force: bool) -> io::Result<()> {
         let (directory, name) = place(file)?;
+        let own = match &self.file {
+            Some(own) if own == file => true,
+            Some(own) => place(own).is_ok_and(|own| own == (directory.clone(), name.clone())),
+            None => false,
+        };
         let directory = Directory::new(directory, Arc::clone(&self.watch));
         let before = directory.before(&name, LONGEST)?;
-        let own = self.file.as_deref() == Some(file);
+        if before
+            .as_ref()
+            .is_some_and(|before| before.contents.len() as u64 > LONGEST)
+        {
+            let what = format!("it has more than {LONGEST} bytes, and is no configuration file");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Known::of(text.as_bytes());
         if let Some(before) = before.as_ref().filter(|_| own && !force) {

@@ -1,0 +1,175 @@
+//! Patterns come, go, and move between the groups of a target.
+
+use pagecast_core::access::{self, Pattern};
+
+use super::{group_of, group_position, invalid, some_of};
+use crate::config::document::{Node, show};
+use crate::config::edit::EditError;
+use crate::config::name::pattern_text;
+use crate::config::nearest::{nearest, suggestion};
+use crate::config::tree;
+
+pub(super) fn add_initiator(
+    target: &mut Node,
+    group: &str,
+    initiator: &str,
+) -> Result<(), EditError> {
+    pattern_text(initiator).map_err(|fault| invalid("initiator", fault))?;
+    let at = group_position(target, group)?;
+    not_in(target, at, initiator)?;
+    insert_initiator(target, at, initiator);
+    Ok(())
+}
+
+fn not_in(target: &Node, group: usize, initiator: &str) -> Result<(), EditError> {
+    match tree::items(target, "groups").get(group) {
+        Some(group) if lists(group, initiator) => Err(EditError::Refused {
+            what: format!(
+                "{} has {} already",
+                group_of(group, target),
+                show(initiator)
+            ),
+            remedy: "there is nothing to do".to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn insert_initiator(target: &mut Node, group: usize, initiator: &str) {
+    if let Some(group) = tree::items_mut(target, "groups").get_mut(group) {
+        tree::push(group, "initiators", Node::String(initiator.to_owned()));
+    }
+}
+
+fn delete_initiator(target: &mut Node, group: usize, initiator: &str) {
+    if let Some(group) = tree::items_mut(target, "groups").get_mut(group) {
+        tree::retain(group, "initiators", |pattern| !is(pattern, initiator));
+    }
+}
+
+pub(super) fn remove_initiator(
+    target: &mut Node,
+    group: &str,
+    initiator: &str,
+) -> Result<(), EditError> {
+    let at = group_position(target, group)?;
+    in_group(target, at, initiator)?;
+    delete_initiator(target, at, initiator);
+    Ok(())
+}
+
+fn in_group(target: &Node, group: usize, initiator: &str) -> Result<(), EditError> {
+    let Some(group) = tree::items(target, "groups").get(group) else {
+        return Ok(());
+    };
+    if lists(group, initiator) {
+        return Ok(());
+    }
+    let known: Vec<&str> = patterns(group).collect();
+    Err(EditError::NotFound {
+        kind: "pattern",
+        name: format!("{} in {}", show(initiator), group_of(group, target)),
+        remedy: match known.is_empty() {
+            true => "it has none".to_owned(),
+            false => suggestion(initiator, &known),
+        },
+    })
+}
+
+pub(super) fn move_initiator(
+    target: &mut Node,
+    initiator: &str,
+    from: Option<&str>,
+    to: &str,
+) -> Result<(), EditError> {
+    let to = group_position(target, to)?;
+    let from = match from {
+        Some(from) => {
+            let from = group_position(target, from)?;
+            in_group(target, from, initiator)?;
+            from
+        }
+        None => only_group(target, initiator)?,
+    };
+    not_in(target, to, initiator)?;
+    delete_initiator(target, from, initiator);
+    insert_initiator(target, to, initiator);
+    Ok(())
+}
+
+/// The one group that lists a pattern.
+fn only_group(target: &Node, initiator: &str) -> Result<usize, EditError> {
+    let groups = tree::items(target, "groups");
+    let having = groups.iter().enumerate();
+    let having: Vec<(usize, &Node)> = having
+        .filter(|(_, group)| lists(group, initiator))
+        .collect();
+    match &having[..] {
+        [(at, _)] => Ok(*at),
+        [] => Err(EditError::NotFound {
+            kind: "pattern",
+            name: format!("{} in target {}", show(initiator), tree::name(target)),
+            remedy: unlisted(target, initiator),
+        }),
+        several => {
+            let names: Vec<String> = (several.iter())
+                .map(|(_, group)| tree::name(group).to_owned())
+                .collect();
+            Err(EditError::Refused {
+                what: format!(
+                    "several groups of target {} have {}: {}",
+                    tree::name(target),
+                    show(initiator),
+                    some_of(&names, ", ")
+                ),
+                remedy: "say which one it is to leave (\"from\", --from)".to_owned(),
+            })
+        }
+    }
+}
+
+/// What to do about a name that no group has as it is, and that one of them may admit all the same.
+fn unlisted(target: &Node, initiator: &str) -> String {
+    let add = "`pagecast initiator add` gives a group one more";
+    let groups = tree::items(target, "groups");
+    let mut all = groups.iter().flat_map(patterns);
+    if let Some(admitting) = groups.iter().find(|group| admits(group, initiator)) {
+        let by = patterns(admitting).find(|pattern| {
+            let pattern = Pattern::new(*pattern);
+            !pattern.excludes() && pattern.matches(&[initiator])
+        });
+        let by = match by {
+            Some(pattern) => format!("by its pattern {}", show(pattern)),
+            None => "because none of its patterns excludes it".to_owned(),
+        };
+        return format!(
+            "group {} admits that name {by}, which stays where it is; {add}",
+            tree::name(admitting)
+        );
+    }
+    match nearest(initiator, &mut all) {
+        Some(near) => format!("did you mean `{near}`? {add}"),
+        None => format!("no group admits that name; {add}"),
+    }
+}
+
+fn admits(group: &Node, initiator: &str) -> bool {
+    let patterns: Vec<Pattern> = patterns(group).map(Pattern::new).collect();
+    access::admits(&patterns, &[initiator])
+}
+
+fn patterns(group: &Node) -> impl Iterator<Item = &str> {
+    let items = tree::items(group, "initiators").iter();
+    items.filter_map(|pattern| match pattern {
+        Node::String(text) => Some(text.as_str()),
+        _ => None,
+    })
+}
+
+fn lists(group: &Node, initiator: &str) -> bool {
+    patterns(group).any(|pattern| pattern == initiator)
+}
+
+fn is(pattern: &Node, text: &str) -> bool {
+    matches!(pattern, Node::String(pattern) if pattern == text)
+}
