@@ -1,293 +1,194 @@
-//! The methods that there are: one row each.
+//! The methods that there are: one row each, in the files of their nouns.
 
+mod config;
+mod device;
+mod group;
+mod reservation;
+mod session;
+mod target;
+mod transaction;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
+use super::params::{Param, Params, shorten};
+use super::reports::{Stats, Status, Subscribed};
 use super::rpc::{Code, RpcError};
-use super::{ClearError, Management};
-use crate::config::ByteSize;
+use super::schema::{self, RpcSchema};
+use super::{ChangeError, Management};
+use crate::config::edit::{Edit, EditError};
 use crate::config::nearest::suggestion;
-use crate::device::resize::ResizeError;
+use crate::config::{ConfigError, Problem};
 
 /// One method.
-#[derive(Serialize)]
 pub(super) struct Method {
     /// `noun.verb`.
     pub(super) name: &'static str,
-    description: &'static str,
+    pub(super) description: &'static str,
     pub(super) params: &'static [Param],
-    #[serde(skip)]
-    run: fn(&dyn Management, &Params) -> Result<Value, RpcError>,
+    /// Of what comes out.
+    pub(super) result: fn(&mut SchemaGenerator) -> Schema,
+    /// How it may fail, beyond the ways that every method may.
+    pub(super) errors: &'static [Code],
+    pub(super) run: Run,
 }
 
-/// One parameter.
-#[derive(Serialize)]
-pub(super) struct Param {
-    pub(super) name: &'static str,
-    #[serde(rename = "type")]
-    kind: Kind,
-    required: bool,
-    description: &'static str,
+/// How a method is carried out.
+pub(super) enum Run {
+    /// It changes nothing.
+    Tell(fn(&dyn Management, &Params) -> Answer),
+    /// It changes something that is not in the configuration, or not only there.
+    Do(fn(&dyn Management, &Params) -> Answer),
+    /// It changes the configuration, and may be part of a transaction.
+    Edit(fn(&dyn Management, Params) -> Result<Edit, RpcError>),
+    /// The same; the parameters are an object of the configuration, whose reader checks them.
+    Add(fn(Value) -> Edit),
+    /// Several of those.
+    Transaction,
+    /// The connection carries events from now on.
+    Watch,
 }
 
-/// What a parameter may be. One that is not required may also be `null`, which is as if it were not there.
-#[derive(Clone, Copy, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Kind {
-    String,
-    Boolean,
-    /// A number of bytes, or a string such as `"512MiB"`.
-    Size,
+pub(super) type Answer = Result<Value, RpcError>;
+
+/// What came of a call.
+pub(super) enum Outcome {
+    Result(Value),
+    /// The connection is to carry events.
+    Watch,
 }
 
-impl Kind {
-    fn takes(self, value: &Value) -> bool {
-        match self {
-            Self::String => value.is_string(),
-            Self::Boolean => value.is_boolean(),
-            Self::Size => size(value).is_some(),
-        }
-    }
+/// What change the configuration may fail with.
+const CHANGE_ERRORS: &[Code] = &[Code::NotFound, Code::Refused];
 
-    fn wanted(self) -> &'static str {
-        match self {
-            Self::String => "a string",
-            Self::Boolean => "true or false",
-            Self::Size => "a number of bytes, or a size such as \"10GiB\"",
-        }
-    }
-}
-
-const ONE: Param = Param {
-    name: "name",
-    kind: Kind::String,
-    required: true,
-    description: "which one",
-};
-const NAME: &[Param] = &[ONE];
-const RESIZE: &[Param] = &[
-    ONE,
-    Param {
-        name: "size",
-        kind: Kind::Size,
-        required: false,
-        description: "what its store is to have first, in bytes or with a unit; what it has by now if not given",
-    },
-    Param {
-        name: "force",
-        kind: Kind::Boolean,
-        required: false,
-        description: "also if data are lost by it",
-    },
-];
-
-const NAME_OR_ALL: &[Param] = &[Param {
-    name: "name",
-    kind: Kind::String,
-    required: false,
-    description: "which device; all if not given",
+const DAEMON: &[Method] = &[Method {
+    name: "status",
+    description: "the daemon at a glance",
+    params: &[],
+    result: shape::<Status>,
+    errors: &[],
+    run: Run::Tell(|daemon, _| to_value(&daemon.status())),
 }];
-const CLEAR: &[Param] = &[
-    ONE,
-    Param {
-        name: "force",
-        kind: Kind::Boolean,
-        required: false,
-        description: "also if somebody who is registered is logged in",
-    },
-];
 
-pub(super) const METHODS: &[Method] = &[
-    Method {
-        name: "status",
-        description: "the daemon at a glance",
-        params: &[],
-        run: |daemon, _| to_value(&daemon.status()),
-    },
-    Method {
-        name: "device.list",
-        description: "all devices",
-        params: &[],
-        run: |daemon, _| Ok(json!({ "devices": to_value(&daemon.devices())? })),
-    },
-    Method {
-        name: "device.show",
-        description: "one device: size, zero-copy mode, queue depth, counters",
-        params: NAME,
-        run: |daemon, params| one("device", daemon.devices(), |d| &d.name, params),
-    },
-    Method {
-        name: "device.resize",
-        description: "gives a device, and its store, another size while it is served",
-        params: RESIZE,
-        run: resize,
-    },
-    Method {
-        name: "reservation.show",
-        description: "reservations: type, holders, registrants with their keys",
-        params: NAME_OR_ALL,
-        run: reservations,
-    },
-    Method {
-        name: "reservation.clear",
-        description: "ends the reservation and all registrations of a device",
-        params: CLEAR,
-        run: clear,
-    },
-    Method {
-        name: "target.list",
-        description: "all targets",
-        params: &[],
-        run: |daemon, _| Ok(json!({ "targets": to_value(&daemon.targets())? })),
-    },
-    Method {
-        name: "target.show",
-        description: "one target: names, portals, groups, and what to type on an initiator",
-        params: NAME,
-        run: |daemon, params| one("target", daemon.targets(), |t| &t.name, params),
-    },
-    Method {
-        name: "session.list",
-        description: "who is logged in",
-        params: &[],
-        run: |daemon, _| Ok(json!({ "sessions": to_value(&daemon.sessions())? })),
-    },
+const REST: &[Method] = &[
     Method {
         name: "stats",
         description: "what the process as a whole uses and has done",
         params: &[],
-        run: |daemon, _| to_value(&daemon.stats()),
+        result: shape::<Stats>,
+        errors: &[],
+        run: Run::Tell(|daemon, _| to_value(&daemon.stats())),
+    },
+    Method {
+        name: "events",
+        description: "from now on this connection also carries events: notifications with the method \"event\"; not in a batch",
+        params: &[],
+        result: shape::<Subscribed>,
+        errors: &[Code::Busy],
+        run: Run::Watch,
     },
     Method {
         name: "rpc.schema",
-        description: "the methods that there are, with their parameters",
+        description: "the methods that there are, with their parameters and results",
         params: &[],
-        run: |_, _| Ok(json!({ "methods": to_value(METHODS)? })),
+        result: shape::<RpcSchema>,
+        errors: &[],
+        run: Run::Tell(|_, _| to_value(&schema::schema())),
     },
 ];
 
-/// Finds a method and runs it.
-pub(super) fn call(
-    daemon: &dyn Management,
-    name: &str,
-    params: Option<Value>,
-) -> Result<Value, RpcError> {
-    let Some(method) = METHODS.iter().find(|method| method.name == name) else {
-        let known: Vec<&str> = METHODS.iter().map(|method| method.name).collect();
-        let message = format!("no method {}; {}", shorten(name), suggestion(name, &known));
-        return Err(RpcError::new(Code::MethodNotFound, message));
-    };
-    (method.run)(daemon, &Params::new(method, params)?)
+const ALL: [&[Method]; 9] = [
+    DAEMON,
+    device::METHODS,
+    reservation::METHODS,
+    target::METHODS,
+    group::METHODS,
+    session::METHODS,
+    config::METHODS,
+    transaction::METHODS,
+    REST,
+];
+
+/// All methods.
+pub(super) fn all() -> impl Iterator<Item = &'static Method> {
+    ALL.into_iter().flatten()
 }
 
-/// Parameters of one call, by name. All of them are known, and all that are required are there.
-struct Params(Map<String, Value>);
+impl Method {
+    pub(super) fn find(name: &str) -> Option<&'static Self> {
+        all().find(|method| method.name == name)
+    }
 
-impl Params {
-    fn new(method: &Method, params: Option<Value>) -> Result<Self, RpcError> {
-        let invalid = |message| RpcError::new(Code::InvalidParams, message);
-        let known: Vec<&str> = method.params.iter().map(|param| param.name).collect();
-        let values = match params {
-            None => Map::new(),
-            Some(Value::Object(values)) => values,
-            // By position.
-            Some(Value::Array(values)) if values.len() <= known.len() => known
-                .iter()
-                .map(|&name| name.to_owned())
-                .zip(values)
-                .collect(),
-            Some(Value::Array(values)) => {
-                let (most, got) = (known.len(), values.len());
-                let message = format!("{} takes {most} parameters, not {got}", method.name);
-                return Err(invalid(message));
+    /// Whether anything is different afterwards.
+    pub(super) fn changes(&self) -> bool {
+        !matches!(self.run, Run::Tell(_) | Run::Watch)
+    }
+
+    /// Whether it may be part of a transaction.
+    pub(super) fn is_edit(&self) -> bool {
+        matches!(self.run, Run::Edit(_) | Run::Add(_))
+    }
+
+    pub(super) fn params(&self, values: Option<Value>) -> Result<Params, RpcError> {
+        Params::new(self.name, self.params, values)
+    }
+
+    /// Carries it out.
+    pub(super) fn call(
+        &self,
+        daemon: &dyn Management,
+        params: Params,
+    ) -> Result<Outcome, RpcError> {
+        let checked = |params: Params| params.checked(self.name, self.params);
+        let result = match self.run {
+            Run::Tell(run) | Run::Do(run) => run(daemon, &checked(params)?),
+            Run::Edit(_) | Run::Add(_) => change(daemon, &[self.edit(daemon, params)?]),
+            Run::Transaction => transaction::run(daemon, checked(params)?),
+            Run::Watch => {
+                checked(params)?;
+                return Ok(Outcome::Watch);
             }
-            Some(_) => return Err(invalid("params is neither an object nor a list".to_owned())),
         };
-        if let Some(name) = values.keys().find(|name| !known.contains(&name.as_str())) {
-            let hint = if known.is_empty() {
-                "it takes none".to_owned()
-            } else {
-                suggestion(name, &known)
-            };
-            let message = format!("{} has no parameter {}; {hint}", method.name, shorten(name));
-            return Err(invalid(message));
-        }
-        for param in method.params {
-            match values.get(param.name) {
-                Some(Value::Null) if !param.required => {}
-                Some(value) if param.kind.takes(value) => {}
-                Some(_) => {
-                    let wanted = param.kind.wanted();
-                    let message = format!("the parameter {:?} must be {wanted}", param.name);
-                    return Err(invalid(message));
-                }
-                None if param.required => {
-                    let message = format!("{} needs the parameter {:?}", method.name, param.name);
-                    return Err(invalid(message));
-                }
-                None => {}
-            }
-        }
-        Ok(Self(values))
+        result.map(Outcome::Result)
     }
 
-    fn text(&self, name: &str) -> &str {
-        self.0.get(name).and_then(Value::as_str).unwrap_or_default()
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.0.get(name).is_some_and(|value| !value.is_null())
-    }
-
-    fn size(&self, name: &str) -> Option<u64> {
-        self.0.get(name).and_then(size)
-    }
-
-    fn flag(&self, name: &str) -> bool {
-        self.0.get(name).and_then(Value::as_bool).unwrap_or(false)
-    }
-}
-
-fn size(value: &Value) -> Option<u64> {
-    match value {
-        Value::String(text) => ByteSize::parse(text).map(ByteSize::bytes),
-        number => number.as_u64(),
-    }
-}
-
-fn resize(daemon: &dyn Management, params: &Params) -> Result<Value, RpcError> {
-    let name = params.text("name");
-    match daemon.resize(name, params.size("size"), params.flag("force")) {
-        Ok(report) => to_value(&report),
-        Err(ResizeError::NoDevice) => Err(no_device(daemon, name)),
-        Err(error) => {
-            let message = format!("device {name}: {error}");
-            Err(RpcError::new(Code::Refused, message))
+    /// What it would change; only for those that [may](Self::is_edit) be asked.
+    fn edit(&self, daemon: &dyn Management, params: Params) -> Result<Edit, RpcError> {
+        match self.run {
+            Run::Edit(edit) => edit(daemon, params.checked(self.name, self.params)?),
+            Run::Add(edit) => Ok(edit(params.into_object())),
+            _ => Err(RpcError::new(
+                Code::Internal,
+                format!("{} is no change", self.name),
+            )),
         }
     }
 }
 
-/// Those of one device are a list as well.
-fn reservations(daemon: &dyn Management, params: &Params) -> Result<Value, RpcError> {
-    let all = daemon.reservations();
-    let list = if params.has("name") {
-        vec![one("device", all, |report| &report.name, params)?]
-    } else {
-        all.iter().map(to_value).collect::<Result<_, _>>()?
+/// There is no such method.
+pub(super) fn unknown(name: &str) -> RpcError {
+    let known: Vec<&str> = all().map(|method| method.name).collect();
+    let message = format!("no method {}; {}", shorten(name), suggestion(name, &known));
+    RpcError::new(Code::MethodNotFound, message)
+}
+
+/// Makes changes.
+fn change(daemon: &dyn Management, edits: &[Edit]) -> Answer {
+    let report = daemon.change(edits).map_err(|error| refusal(&error))?;
+    to_value(&report)
+}
+
+/// What a caller is told of a change that was not made.
+fn refusal(error: &ChangeError) -> RpcError {
+    let (code, problems): (_, &[Problem]) = match error {
+        ChangeError::Edit(EditError::NotFound { .. }) => (Code::NotFound, &[]),
+        ChangeError::Edit(EditError::Invalid(problems)) => (Code::InvalidParams, problems),
+        ChangeError::Edit(EditError::Config(ConfigError::Invalid { problems, .. }))
+        | ChangeError::Config(ConfigError::Invalid { problems, .. }) => (Code::Refused, problems),
+        _ => (Code::Refused, &[]),
     };
-    Ok(json!({ "reservations": list }))
-}
-
-fn clear(daemon: &dyn Management, params: &Params) -> Result<Value, RpcError> {
-    let name = params.text("name");
-    match daemon.clear_reservations(name, params.flag("force")) {
-        Ok(report) => to_value(&report),
-        Err(ClearError::NoDevice) => Err(no_device(daemon, name)),
-        Err(error) => {
-            let message = format!("device {name}: {error}");
-            Err(RpcError::new(Code::Refused, message))
-        }
-    }
+    RpcError::new(code, error.to_string()).with_problems(problems)
 }
 
 fn no_device(daemon: &dyn Management, name: &str) -> RpcError {
@@ -302,7 +203,7 @@ fn one<T: Serialize>(
     reports: Vec<T>,
     name_of: fn(&T) -> &String,
     params: &Params,
-) -> Result<Value, RpcError> {
+) -> Answer {
     let name = params.text("name");
     if let Some(report) = reports.iter().find(|report| name_of(report) == name) {
         return to_value(report);
@@ -323,15 +224,11 @@ fn not_found(kind: &str, name: &str, known: &[&str]) -> RpcError {
     RpcError::new(Code::NotFound, message)
 }
 
-fn to_value<T: Serialize + ?Sized>(report: &T) -> Result<Value, RpcError> {
+fn to_value<T: Serialize + ?Sized>(report: &T) -> Answer {
     serde_json::to_value(report).map_err(|error| RpcError::new(Code::Internal, error.to_string()))
 }
 
-/// In quotes, and not longer than a message should be.
-fn shorten(text: &str) -> String {
-    const LONGEST: usize = 64;
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{:?}...", text.get(..end).unwrap_or_default()),
-        None => format!("{text:?}"),
-    }
+/// A row's column for a report.
+fn shape<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
 }

@@ -2,20 +2,28 @@
 //!
 //! Newline-delimited JSON-RPC 2.0 on a Unix socket: each request is one line, and so is each answer. The socket's mode
 //! (0660) is the access control. [`Management`] is the seam to the rest of the daemon; [`server::ControlServer`] serves
-//! it.
+//! it. `methods` has a row for each method; `schema` and [`reference()`] tell programs and people of them.
 
+mod client;
 pub mod initiator_commands;
+mod json;
 mod lines;
 mod methods;
 pub mod notify;
+mod params;
+mod peer;
+mod reference;
 pub mod reports;
 mod rpc;
+mod schema;
 pub mod server;
+mod shapes;
 mod socket;
 
 #[cfg(test)]
 mod tests;
 
+pub use reference::reference;
 pub use server::ControlServer;
 pub use socket::SocketError;
 

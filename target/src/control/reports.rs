@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 
+use super::shapes;
 use crate::config::{ChapConfig, GroupConfig, Portal, Transport};
 
 /// `status`: the daemon at a glance.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Status {
     /// Whether it still takes logins.
     pub state: DaemonState,
@@ -32,7 +35,7 @@ pub struct Status {
 }
 
 /// Where the daemon is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DaemonState {
     /// Serving.
@@ -42,7 +45,7 @@ pub enum DaemonState {
 }
 
 /// One RDMA device.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct AdapterReport {
     /// Such as `rxe0`.
     pub name: String,
@@ -53,7 +56,7 @@ pub struct AdapterReport {
 }
 
 /// `device show`: one device.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct DeviceReport {
     /// As configured.
     pub name: String,
@@ -96,8 +99,15 @@ pub struct DeviceReport {
     pub counters: DeviceCounters,
 }
 
+/// `device list`.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct DeviceList {
+    /// All devices, in the order of the configuration.
+    pub devices: Vec<DeviceReport>,
+}
+
 /// The reservations of a device, in short.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DeviceReservations {
     /// Whether there may be any.
     pub enabled: bool,
@@ -108,8 +118,15 @@ pub struct DeviceReservations {
     pub registrants: usize,
 }
 
-/// `reservation show`: the reservations of one device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// `reservation show`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ReservationList {
+    /// Those of each device that was asked for.
+    pub reservations: Vec<ReservationReport>,
+}
+
+/// The reservations of one device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ReservationReport {
     /// The device's name.
     pub name: String,
@@ -133,7 +150,7 @@ pub struct ReservationReport {
 }
 
 /// Somebody who is registered with a device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RegistrantReport {
     /// `0x` and 16 hex digits.
     pub key: String,
@@ -152,7 +169,7 @@ pub struct RegistrantReport {
 }
 
 /// `reservation clear`: what there was.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ReservationsCleared {
     /// The device's name.
     pub name: String,
@@ -164,7 +181,7 @@ pub struct ReservationsCleared {
 }
 
 /// `device resize`: what came of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ResizeReport {
     /// As configured.
     pub name: String,
@@ -177,7 +194,7 @@ pub struct ResizeReport {
 }
 
 /// Whether a device works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceState {
     /// It does.
@@ -187,7 +204,7 @@ pub enum DeviceState {
 }
 
 /// How a device avoids copies.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct ZeroCopyReport {
     /// In force: `pinned`, `odp` or `off`.
     pub mode: String,
@@ -196,7 +213,7 @@ pub struct ZeroCopyReport {
 }
 
 /// What a device has done. The bytes include those that were moved without a copy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DeviceCounters {
     /// Read commands.
     pub reads: u64,
@@ -230,8 +247,15 @@ pub struct DeviceCounters {
     pub errors: u64,
 }
 
+/// `target list`.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct TargetList {
+    /// All targets, in the order of the configuration.
+    pub targets: Vec<TargetReport>,
+}
+
 /// `target show`: one target.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct TargetReport {
     /// As configured.
     pub name: String,
@@ -243,20 +267,23 @@ pub struct TargetReport {
     pub srp: SrpReport,
     /// What iSCSI and iSER initiators of groups without CHAP of their own prove themselves with. Secrets are not in it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<shapes::Chap>")]
     pub chap: Option<ChapConfig>,
     /// Where it listens.
     pub portals: Vec<PortalReport>,
     /// Who sees what.
+    #[schemars(with = "Vec<shapes::Group>")]
     pub groups: Vec<GroupConfig>,
     /// Sessions that are logged in.
     pub sessions: usize,
     /// What to type on an initiator, by transport, for each way to reach the target: the commands of open-iscsi in their order,
     /// with words in capital letters for secrets. For SRP one line each: what to write to `add_target`.
+    #[schemars(with = "BTreeMap<String, Vec<String>>")]
     pub initiator_commands: BTreeMap<Transport, Vec<String>>,
 }
 
 /// An SRP target port identifier.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SrpReport {
     /// 16 hex digits.
     pub id_ext: String,
@@ -265,10 +292,11 @@ pub struct SrpReport {
 }
 
 /// A portal and whether it works.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PortalReport {
     /// The keys of the configuration.
     #[serde(flatten)]
+    #[schemars(with = "shapes::Portal")]
     pub portal: Portal,
     /// Whether it listens.
     pub listening: bool,
@@ -277,8 +305,40 @@ pub struct PortalReport {
     pub why: Option<String>,
 }
 
-/// `session list`: one initiator logged in to one target.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// `group list`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct GroupList {
+    /// Target by target, in the order in which initiators are matched.
+    pub groups: Vec<GroupReport>,
+}
+
+/// An access group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct GroupReport {
+    /// The target's name.
+    pub target: String,
+    /// The group's name.
+    pub name: String,
+    /// Whether it admits whoever no other group admits.
+    pub default: bool,
+    /// Patterns of initiator names.
+    pub initiators: Vec<String>,
+    /// What its initiators see: the name of a device by LUN, or an object where there is more to say.
+    #[schemars(with = "BTreeMap<String, shapes::Lun>")]
+    pub luns: Value,
+    /// Sessions that are in it.
+    pub sessions: usize,
+}
+
+/// `session list`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SessionList {
+    /// All that are logged in, oldest first.
+    pub sessions: Vec<SessionReport>,
+}
+
+/// `session show`, `session close`: one initiator logged in to one target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SessionReport {
     /// Unique while the daemon runs.
     pub id: u64,
@@ -299,7 +359,7 @@ pub struct SessionReport {
 }
 
 /// `stats`: what the process as a whole uses and has done.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Stats {
     /// Seconds since the daemon was ready.
     pub uptime_seconds: u64,
@@ -326,7 +386,7 @@ pub struct Stats {
 }
 
 /// What came of a change: `device add`, `group map`, `initiator move`, `transaction`, `config reload` and their like.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ChangeReport {
     /// The configuration file that has it now; none if there is no file (`--file`), and it lasts until the daemon ends.
     pub file: Option<String>,
@@ -339,7 +399,7 @@ pub struct ChangeReport {
 }
 
 /// What a change did to a session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SessionChange {
     /// As in `session list`.
     pub id: u64,
@@ -360,19 +420,27 @@ pub struct SessionChange {
 }
 
 /// `config show`: the configuration in force.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct ConfigReport {
     /// The file that changes are kept in; none with `--file`.
     pub file: Option<String>,
     /// The document, without secrets.
-    pub config: serde_json::Value,
+    #[schemars(with = "BTreeMap<String, Value>")]
+    pub config: Value,
 }
 
 /// `config save`: where the configuration is now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SaveReport {
     /// The file.
     pub file: String,
     /// Bytes of it.
     pub bytes: u64,
+}
+
+/// `events`: the connection carries them from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Subscribed {
+    /// Always true.
+    pub subscribed: bool,
 }

@@ -1,19 +1,57 @@
 //! JSON-RPC 2.0: from a line to the line that answers it. No sockets here.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use tracing::{debug, info};
 
 use super::Management;
-use super::methods;
+use super::json as strict;
+use super::methods::{self, Method, Outcome};
+use super::peer::Peer;
+use super::reports::Subscribed;
+use crate::config::Problem;
+use crate::events::Event;
 
 /// Requests in one batch, at most.
-const LONGEST_BATCH: usize = 100;
+pub(super) const LONGEST_BATCH: usize = 100;
 
 /// Why a call failed, as the caller is told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Error")]
 pub(super) struct RpcError {
-    code: i32,
+    /// What kind of failure it is.
+    #[serde(serialize_with = "as_number")]
+    #[schemars(with = "i32")]
+    code: Code,
+    /// For people: what is wrong, and what to do about it.
     message: String,
+    /// For programs, where there is more to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Box<ErrorData>>,
+}
+
+/// More about a failure.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub(super) struct ErrorData {
+    /// Everything that is wrong with a configuration, or with what was to be added to it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<ProblemReport>,
+    /// Which change of a transaction it is, from 0, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    change: Option<usize>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(super) struct ProblemReport {
+    /// Where: the key, such as `targets[0].portals[1].port`. Of what was to be added, from there; empty for all of it.
+    path: String,
+    /// What is wrong with it.
+    what: String,
+    /// What to do.
+    remedy: String,
 }
 
 /// What kinds of failure there are (JSON-RPC 2.0 section 5.1).
@@ -38,12 +76,80 @@ pub(super) enum Code {
     Refused = -32002,
 }
 
+impl Code {
+    pub(super) const ALL: [Self; 8] = [
+        Self::Parse,
+        Self::InvalidRequest,
+        Self::MethodNotFound,
+        Self::InvalidParams,
+        Self::Internal,
+        Self::Busy,
+        Self::NotFound,
+        Self::Refused,
+    ];
+
+    pub(super) fn number(self) -> i32 {
+        self as i32
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Parse => "parse error",
+            Self::InvalidRequest => "invalid request",
+            Self::MethodNotFound => "method not found",
+            Self::InvalidParams => "invalid params",
+            Self::Internal => "internal error",
+            Self::Busy => "busy",
+            Self::NotFound => "not found",
+            Self::Refused => "refused",
+        }
+    }
+
+    pub(super) fn description(self) -> &'static str {
+        match self {
+            Self::Parse => "the line is not JSON, or has a key twice",
+            Self::InvalidRequest => "it is JSON, but not a request, or too long",
+            Self::MethodNotFound => "there is no such method",
+            Self::InvalidParams => "these are not the parameters of that method",
+            Self::Internal => "a mistake of the daemon's own",
+            Self::Busy => "more clients, or more that watch, than are served at a time",
+            Self::NotFound => "what the parameters name is not there",
+            Self::Refused => "what was asked for cannot be done, or not now; nothing has changed",
+        }
+    }
+}
+
+fn as_number<S: serde::Serializer>(code: &Code, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_i32(code.number())
+}
+
 impl RpcError {
     pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
-            code: code as i32,
+            code,
             message: message.into(),
+            data: None,
         }
+    }
+
+    /// With what is wrong in a configuration.
+    pub(super) fn with_problems(mut self, problems: &[Problem]) -> Self {
+        if !problems.is_empty() {
+            let report = |problem: &Problem| ProblemReport {
+                path: problem.path.clone(),
+                what: problem.what.clone(),
+                remedy: problem.remedy.clone(),
+            };
+            self.data.get_or_insert_default().problems = problems.iter().map(report).collect();
+        }
+        self
+    }
+
+    /// As the failure of that change of a transaction.
+    pub(super) fn of_change(mut self, index: usize) -> Self {
+        self.message = format!("changes[{index}]: {}", self.message);
+        self.data.get_or_insert_default().change = Some(index);
+        self
     }
 
     /// The line that tells it, to whoever cannot be told which request it was.
@@ -52,9 +158,17 @@ impl RpcError {
     }
 }
 
+/// Who asks, and what is asked of.
+pub(super) struct Caller<'a> {
+    pub(super) daemon: &'a dyn Management,
+    pub(super) peer: &'a Peer,
+    /// Has the connection carry events, once the answer is sent.
+    pub(super) watch: &'a mut dyn FnMut() -> Result<(), RpcError>,
+}
+
 /// Answers one line, which comes without its end. `None` if nobody waits for an answer.
-pub(super) fn answer(daemon: &dyn Management, line: &[u8]) -> Option<Vec<u8>> {
-    let message = match serde_json::from_slice(line) {
+pub(super) fn answer(caller: &mut Caller<'_>, line: &[u8]) -> Option<Vec<u8>> {
+    let message = match strict::parse(line) {
         Ok(message) => message,
         Err(error) => {
             let message = format!("this line is not JSON: {error}");
@@ -70,35 +184,83 @@ pub(super) fn answer(daemon: &dyn Management, line: &[u8]) -> Option<Vec<u8>> {
             let message = format!("more than {LONGEST_BATCH} requests in a batch");
             failure(&RpcError::new(Code::InvalidRequest, message), &Value::Null)
         }
+        // In their order, each on its own.
         Value::Array(batch) => {
             let answers: Vec<Value> = batch
                 .into_iter()
-                .filter_map(|request| answer_one(daemon, request))
+                .filter_map(|request| caller.answer(request, false))
                 .collect();
             if answers.is_empty() {
                 return None;
             }
             Value::Array(answers)
         }
-        request => answer_one(daemon, request)?,
+        request => caller.answer(request, true)?,
     };
     Some(finish(&answer))
 }
 
-fn answer_one(daemon: &dyn Management, request: Value) -> Option<Value> {
-    let request = match Request::parse(request) {
-        Ok(request) => request,
-        Err((message, id)) => {
-            return Some(failure(&RpcError::new(Code::InvalidRequest, message), &id));
+impl Caller<'_> {
+    /// Answers one request, which is `alone` on its line or not.
+    fn answer(&mut self, request: Value, alone: bool) -> Option<Value> {
+        let request = match Request::parse(request) {
+            Ok(request) => request,
+            Err((message, id)) => {
+                return Some(failure(&RpcError::new(Code::InvalidRequest, message), &id));
+            }
+        };
+        let result = match self.call(&request.method, request.params) {
+            Ok(Outcome::Result(result)) => Ok(result),
+            Ok(Outcome::Watch) if alone && request.id.is_some() => {
+                (self.watch)().map(|()| subscribed())
+            }
+            Ok(Outcome::Watch) => {
+                let method = &request.method;
+                let message =
+                    format!("{method} is a request of its own, with an id, and in no batch");
+                let error = RpcError::new(Code::InvalidRequest, message);
+                // As a notification it is no request that there is.
+                return Some(failure(&error, &request.id.unwrap_or_default()));
+            }
+            Err(error) => Err(error),
+        };
+        // Without an id it was a notification: it is carried out, and never answered.
+        let id = request.id?;
+        Some(match result {
+            Ok(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
+            Err(error) => failure(&error, &id),
+        })
+    }
+
+    /// Finds a method, carries it out, and has the log say so.
+    fn call(&self, name: &str, params: Option<Value>) -> Result<Outcome, RpcError> {
+        let Some(method) = Method::find(name) else {
+            debug!("{}: no such method", self.peer);
+            return Err(methods::unknown(name));
+        };
+        let params = method.params(params)?;
+        // Secrets are not in it, and messages are not logged because they could quote one.
+        let summary = method.changes().then(|| params.summary());
+        let result = method.call(self.daemon, params);
+        let outcome = match &result {
+            Ok(_) => "done",
+            Err(error) => error.code.name(),
+        };
+        match summary {
+            Some(summary) => info!("{}: {name} {summary}: {outcome}", self.peer),
+            None => debug!("{}: {name}: {outcome}", self.peer),
         }
-    };
-    let result = methods::call(daemon, &request.method, request.params);
-    // Without an id it was a notification: it is carried out, and never answered.
-    let id = request.id?;
-    Some(match result {
-        Ok(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
-        Err(error) => failure(&error, &id),
-    })
+        result
+    }
+}
+
+fn subscribed() -> Value {
+    serde_json::to_value(Subscribed { subscribed: true }).unwrap_or_default()
+}
+
+/// The line that tells of an event.
+pub(super) fn event(event: &Event) -> Vec<u8> {
+    finish(&json!({ "jsonrpc": "2.0", "method": "event", "params": event }))
 }
 
 /// A request object (JSON-RPC 2.0 section 4).

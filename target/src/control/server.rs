@@ -10,20 +10,19 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use tracing::{debug, warn};
 
 use super::Management;
-use super::lines::{Line, Lines, MAX_REQUEST};
-use super::rpc::{self, Code, RpcError};
+use super::client::{self, Watchers};
+use super::peer::Peer;
+use super::rpc::{Code, RpcError};
 use super::socket::{ControlSocket, SocketError};
 
-/// Clients at a time.
-pub const MAX_CLIENTS: usize = 64;
-/// How long a client may take to read an answer.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Clients at a time. Of them, [so many](client::MAX_WATCHERS) may watch events for long.
+pub const MAX_CLIENTS: usize = 96;
 
 /// Serves the control socket until it is dropped, which ends every client.
 #[derive(Debug)]
@@ -108,6 +107,7 @@ fn accept_until(socket: &ControlSocket, stopped: &UnixStream, daemon: &Arc<dyn M
 #[derive(Default)]
 struct Clients {
     list: Mutex<HashMap<u64, Client>>,
+    watchers: Arc<Watchers>,
 }
 
 /// What it takes to end a client.
@@ -150,10 +150,8 @@ impl Drop for Leave {
 }
 
 fn admit(serial: u64, stream: UnixStream, clients: &Arc<Clients>, daemon: &Arc<dyn Management>) {
-    if let Ok(who) = rustix::net::sockopt::socket_peercred(&stream) {
-        let (pid, uid) = (who.pid.as_raw_nonzero(), who.uid.as_raw());
-        debug!(client = serial, pid, uid, "control client");
-    }
+    let peer = Peer::new(serial, &stream);
+    debug!("{peer} connected");
     // Only this thread adds clients, so that there is still room below.
     if clients.lock().len() >= MAX_CLIENTS {
         warn!("{MAX_CLIENTS} control clients are connected; one more was turned away");
@@ -162,7 +160,7 @@ fn admit(serial: u64, stream: UnixStream, clients: &Arc<Clients>, daemon: &Arc<d
         let _ = (&stream).write_all(&RpcError::new(Code::Busy, message).line());
         return;
     }
-    match start(serial, stream, clients, daemon) {
+    match start(serial, peer, stream, clients, daemon) {
         Ok(thread) => {
             // Not there any more if it was quick.
             if let Some(client) = clients.lock().get_mut(&serial) {
@@ -175,6 +173,7 @@ fn admit(serial: u64, stream: UnixStream, clients: &Arc<Clients>, daemon: &Arc<d
 
 fn start(
     serial: u64,
+    peer: Peer,
     stream: UnixStream,
     clients: &Arc<Clients>,
     daemon: &Arc<dyn Management>,
@@ -192,50 +191,14 @@ fn start(
         serial,
     };
     let daemon = Arc::clone(daemon);
+    let watchers = Arc::clone(&clients.watchers);
     thread::Builder::new()
         .name(format!("control-{serial}"))
         .spawn(move || {
             let _leave = leave;
-            if let Err(error) = serve(&stream, &*daemon) {
-                debug!(client = serial, %error, "control client lost");
+            match client::serve(&stream, &*daemon, &peer, &watchers) {
+                Ok(()) => debug!("{peer} has gone"),
+                Err(error) => debug!("{peer} is lost: {error}"),
             }
         })
-}
-
-/// Answers one client until it goes away.
-fn serve(stream: &UnixStream, daemon: &dyn Management) -> io::Result<()> {
-    let mut lines = Lines::new(stream);
-    while let Some(line) = lines.next()? {
-        let answer = match line {
-            Line::Whole(line) if line.trim_ascii().is_empty() => None,
-            Line::Whole(line) => rpc::answer(daemon, line),
-            Line::TooLong => {
-                let message = format!("a request of more than {MAX_REQUEST} bytes");
-                Some(RpcError::new(Code::InvalidRequest, message).line())
-            }
-        };
-        if let Some(answer) = answer {
-            write_within(stream, &answer, WRITE_TIMEOUT)?;
-        }
-    }
-    Ok(())
-}
-
-/// Writes all of it, or fails when that takes too long: a client that reads a byte now and then is slow too.
-fn write_within(mut stream: &UnixStream, mut bytes: &[u8], timeout: Duration) -> io::Result<()> {
-    let deadline = Instant::now() + timeout;
-    while !bytes.is_empty() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        stream.set_write_timeout(Some(left))?;
-        match stream.write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

@@ -1,0 +1,98 @@
+//! `transaction`: several changes, or none.
+
+use serde_json::Value;
+
+use super::{Answer, CHANGE_ERRORS, Method, Run, all, change, shape};
+use crate::config::edit::Edit;
+use crate::config::nearest::suggestion;
+use crate::control::Management;
+use crate::control::params::{Kind, Param, Params, invalid, shorten};
+use crate::control::reports::ChangeReport;
+use crate::control::rpc::RpcError;
+
+/// Changes in one transaction, at most.
+pub(super) const MOST: usize = 1000;
+
+const CHANGE: &[Param] = &[
+    Param::required(
+        "method",
+        Kind::String,
+        "a method that changes the configuration",
+    ),
+    Param::optional("params", Kind::Object(&[]), "its parameters"),
+];
+
+pub(super) const METHODS: &[Method] = &[Method {
+    name: "transaction",
+    description: "several changes of the configuration, one after the other: all of them or none",
+    params: &[Param::required(
+        "changes",
+        Kind::List(&Kind::Object(CHANGE)),
+        "what to change: 1 to 1000 calls of methods that change the configuration",
+    )],
+    result: shape::<ChangeReport>,
+    errors: CHANGE_ERRORS,
+    run: Run::Transaction,
+}];
+
+pub(super) fn run(daemon: &dyn Management, mut params: Params) -> Answer {
+    let changes = params.list("changes");
+    if changes.is_empty() {
+        return Err(invalid("\"changes\" is empty; give at least one change"));
+    }
+    if changes.len() > MOST {
+        let message = format!(
+            "\"changes\" has {} changes, and {MOST} are the most at a time; make several transactions of them",
+            changes.len()
+        );
+        return Err(invalid(message));
+    }
+    let only = changes.len() == 1;
+    let edits = changes
+        .into_iter()
+        .enumerate()
+        .map(|(index, change)| edit(daemon, change).map_err(|error| error.of_change(index)));
+    let edits = edits.collect::<Result<Vec<_>, _>>()?;
+    change(daemon, &edits).map_err(|error| if only { error.of_change(0) } else { error })
+}
+
+fn edit(daemon: &dyn Management, change: Value) -> Result<Edit, RpcError> {
+    let Value::Object(mut change) = change else {
+        return Err(invalid(
+            "a change is an object with \"method\" and \"params\"",
+        ));
+    };
+    let name = match change.remove("method") {
+        Some(Value::String(name)) => name,
+        Some(_) => return Err(invalid("\"method\" is not a string")),
+        None => return Err(invalid("a change has a \"method\"")),
+    };
+    let values = change.remove("params").filter(|params| !params.is_null());
+    if let Some(key) = change.keys().next() {
+        let message = format!(
+            "a change has no {}; {}",
+            shorten(key),
+            suggestion(key, &["method", "params"])
+        );
+        return Err(invalid(message));
+    }
+    let known = || all().filter(|method| method.is_edit()).map(|m| m.name);
+    let Some(method) = Method::find(&name) else {
+        let known: Vec<&str> = known().collect();
+        let message = format!(
+            "no method {}; {}",
+            shorten(&name),
+            suggestion(&name, &known)
+        );
+        return Err(invalid(message));
+    };
+    if !method.is_edit() {
+        let known: Vec<String> = known().map(|name| format!("`{name}`")).collect();
+        let message = format!(
+            "{name} cannot be part of a transaction; what can are {}",
+            known.join(", ")
+        );
+        return Err(invalid(message));
+    }
+    method.edit(daemon, method.params(values)?)
+}

@@ -1,0 +1,88 @@
+//! Clients that are slow, many, or gone.
+
+use super::*;
+
+#[test]
+fn a_client_that_does_not_read_holds_up_nobody() {
+    let asked = Arc::new(AtomicU32::new(0));
+    let server = Server::with(
+        "slow",
+        Fake {
+            chatty: Some(Arc::clone(&asked)),
+            ..Fake::default()
+        },
+    );
+    let mut slow = server.client();
+    slow.send("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}\n");
+    while asked.load(Relaxed) == 0 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let before = Instant::now();
+    assert_eq!(
+        server.client().call("stats", json!({}))["result"]["shards"],
+        2
+    );
+    assert!(
+        before.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        before.elapsed()
+    );
+    // Nor the end of the daemon.
+    let before = Instant::now();
+    drop(server);
+    assert!(
+        before.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        before.elapsed()
+    );
+}
+
+#[test]
+fn a_report_that_panics_costs_that_client_alone() {
+    let server = Server::with(
+        "panic",
+        Fake {
+            broken: true,
+            ..Fake::default()
+        },
+    );
+    let mut client = server.client();
+    client.send("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"device.list\"}\n");
+    let mut rest = String::new();
+    assert_eq!(client.lines.read_to_string(&mut rest).expect("the end"), 0);
+    assert_eq!(
+        server.client().call("stats", json!({}))["result"]["shards"],
+        2
+    );
+}
+
+#[test]
+fn clients_are_bounded() {
+    let server = Server::start("bounded");
+    let mut clients: Vec<Client> = (0..MAX_CLIENTS).map(|_| server.client()).collect();
+    for client in &mut clients {
+        client.call("stats", json!({}));
+    }
+    let answer = server.client().receive();
+    assert_eq!(
+        answer["error"],
+        error(
+            -32000,
+            &format!("{MAX_CLIENTS} clients are connected; try again later")
+        )
+    );
+    // The places of those that go are free again.
+    clients.clear();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let mut client = server.client();
+        // The one that is turned away may find its socket closed already.
+        let request = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"stats\"}\n";
+        let _ = client.lines.get_mut().write_all(request);
+        if client.receive().get("result").is_some() {
+            break;
+        }
+        assert!(Instant::now() < deadline);
+        thread::sleep(Duration::from_millis(10));
+    }
+}

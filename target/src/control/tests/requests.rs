@@ -1,0 +1,207 @@
+//! Requests that are wrong, many at once, in pieces, or too long.
+
+use super::*;
+
+#[test]
+fn wrong_requests() {
+    let server = Server::start("wrong");
+    let mut client = server.client();
+    for (line, id, expected) in [
+        (
+            "nonsense",
+            Value::Null,
+            error(
+                -32700,
+                "this line is not JSON: expected ident at line 1 column 2",
+            ),
+        ),
+        (
+            "{\"jsonrpc\":",
+            Value::Null,
+            error(
+                -32700,
+                "this line is not JSON: EOF while parsing a value at line 1 column 11",
+            ),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"status"}"#,
+            Value::Null,
+            error(
+                -32700,
+                "this line is not JSON: the key \"id\" is there more than once; keep one of them at line 1 column 30",
+            ),
+        ),
+        ("7", Value::Null, error(-32600, "a request is an object")),
+        ("[]", Value::Null, error(-32600, "an empty batch")),
+        (
+            r#"{"id":1,"method":"status"}"#,
+            json!(1),
+            error(-32600, "a request has \"jsonrpc\": \"2.0\""),
+        ),
+        (
+            r#"{"jsonrpc":"1.0","id":1,"method":"status"}"#,
+            json!(1),
+            error(-32600, "a request has \"jsonrpc\": \"2.0\""),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1}"#,
+            json!(1),
+            error(-32600, "a request has a method"),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":2}"#,
+            json!(1),
+            error(-32600, "the method is not a string"),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":{},"method":"status"}"#,
+            Value::Null,
+            error(-32600, "the id is not a string or a number"),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":"a","method":"status","parms":[]}"#,
+            json!("a"),
+            error(
+                -32600,
+                "a request has jsonrpc, method, params and id, and nothing else",
+            ),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":"a","method":"device.shwo"}"#,
+            json!("a"),
+            error(
+                -32601,
+                "no method \"device.shwo\"; did you mean `device.show`?",
+            ),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":2,"method":"device.show"}"#,
+            json!(2),
+            error(-32602, "device.show needs the parameter \"name\""),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":2,"method":"device.show","params":{"nmae":"a"}}"#,
+            json!(2),
+            error(
+                -32602,
+                "device.show has no parameter \"nmae\"; did you mean `name`?",
+            ),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":2,"method":"device.show","params":{"name":7}}"#,
+            json!(2),
+            error(-32602, "the parameter \"name\" must be a string"),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":2,"method":"device.show","params":["a","b"]}"#,
+            json!(2),
+            error(-32602, "device.show takes 1 parameters, not 2"),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":2,"method":"device.show","params":"a"}"#,
+            json!(2),
+            error(-32602, "params is neither an object nor a list"),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":2,"method":"status","params":{"name":"a"}}"#,
+            json!(2),
+            error(-32602, "status has no parameter \"name\"; it takes none"),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":2,"method":"device.show","params":{"name":"disk1"}}"#,
+            json!(2),
+            error(
+                -32001,
+                "there is no device \"disk1\"; did you mean `disk0`?",
+            ),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":2,"method":"target.show","params":{"name":"x"}}"#,
+            json!(2),
+            error(-32001, "there is no target \"x\"; known are `store`"),
+        ),
+    ] {
+        let answer = client.ask(line);
+        assert_eq!(
+            answer,
+            json!({ "jsonrpc": "2.0", "id": id, "error": expected }),
+            "{line}"
+        );
+    }
+    let answer = client.call("frob", json!({}));
+    let message = answer["error"]["message"].as_str().expect("a message");
+    assert!(
+        message.starts_with("no method \"frob\"; known are `status`, `device.list`, "),
+        "{message}"
+    );
+    // The same connection still works.
+    assert!(client.call("status", json!({})).get("result").is_some());
+
+    client.send(b"\xff\xfe\n");
+    assert_eq!(client.receive()["error"]["code"], -32700);
+    client.send(format!("{}\n", "[".repeat(100_000)));
+    assert_eq!(client.receive()["error"]["code"], -32700);
+}
+
+#[test]
+fn batches_and_notifications() {
+    let server = Server::start("batch");
+    let mut client = server.client();
+    let answer = client.ask(
+        r#"[{"jsonrpc":"2.0","id":1,"method":"stats"},{"jsonrpc":"2.0","method":"stats"},1,{"jsonrpc":"2.0","id":2,"method":"x"}]"#,
+    );
+    let codes: Vec<&Value> = answer
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|a| &a["error"]["code"])
+        .collect();
+    assert_eq!(codes, [&Value::Null, &json!(-32600), &json!(-32601)]);
+
+    // Nobody is told of notifications; blank lines are nothing.
+    client.send("{\"jsonrpc\":\"2.0\",\"method\":\"stats\"}\n\n \r\n");
+    client.send("[{\"jsonrpc\":\"2.0\",\"method\":\"nonsense\"}]\n");
+    assert_eq!(client.call("status", json!({}))["result"]["pid"], 4711);
+
+    let many = format!("[{}]", vec!["1"; 101].join(","));
+    assert_eq!(client.ask(&many)["error"]["code"], -32600);
+}
+
+#[test]
+fn requests_may_come_in_any_pieces() {
+    let server = Server::start("pieces");
+    let mut client = server.client();
+    for byte in b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}\r\n" {
+        client.send([*byte]);
+    }
+    assert_eq!(client.receive()["id"], 1);
+
+    let two = r#"{"jsonrpc":"2.0","id":1,"method":"status"}"#;
+    client.send(format!("{two}\n{two}\n{two}"));
+    client
+        .lines
+        .get_ref()
+        .shutdown(Shutdown::Write)
+        .expect("shut");
+    for _ in 0..3 {
+        assert_eq!(client.receive()["id"], 1);
+    }
+    let mut rest = String::new();
+    assert_eq!(client.lines.read_to_string(&mut rest).expect("the end"), 0);
+}
+
+#[test]
+fn long_lines_are_refused_and_the_next_served() {
+    let server = Server::start("long");
+    let mut client = server.client();
+    client.send(vec![b' '; (1 << 20) + 1]);
+    // Before the line has ended.
+    let answer = client.receive();
+    assert_eq!(
+        answer["error"],
+        error(-32600, "a request of more than 1048576 bytes")
+    );
+    client.send(vec![b' '; 3 << 20]);
+    client.send("\n");
+    assert_eq!(client.call("status", json!({}))["result"]["pid"], 4711);
+}
