@@ -9,7 +9,9 @@
 
 pub mod adapters;
 pub mod buffers;
+pub mod configure;
 pub mod devices;
+pub mod inventory;
 pub mod management;
 pub mod reservations;
 pub mod targets;
@@ -21,6 +23,7 @@ mod listeners;
 mod logins;
 mod nvme_discovery;
 mod nvme_logins;
+mod reassign;
 mod reservation_reports;
 mod run;
 mod srp_logins;
@@ -28,7 +31,7 @@ mod srp_logins;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,8 +45,9 @@ use pagecast_rdma::fabric::{
 use pagecast_rdma::windows::{self, WindowError, WindowService, default_budget, read_limits};
 use thiserror::Error;
 
-use crate::config::{ChapConfig, Config, DeviceConfig, IoEngine, Referral, Settings, Transport};
-use crate::device::{Device, MAX_ADAPTERS};
+use crate::config::{self, Config, DeviceConfig, Document, IoEngine, Settings, Transport};
+use crate::device::MAX_ADAPTERS;
+use crate::device::table::DeviceTable;
 use crate::events::Events;
 use crate::identity::MachineId;
 use crate::session::{Session, SessionId};
@@ -56,12 +60,13 @@ use crate::shard::{Gauges, Shard, ShardParts};
 use crate::srp::nexus::{NexusId, Nexuses};
 use adapters::AdapterPort;
 use buffers::Layout;
+use configure::Kept;
 use devices::{DeviceError, Surroundings};
-use listeners::{Portal, TcpPortal, Troubles};
+use inventory::Inventory;
+use listeners::{TcpPortal, Troubles};
 use logins::Waiting;
 use nvme_logins::Controllers;
 use reservations::Changer;
-use targets::Target;
 
 /// Connection requests that wait for the control thread, per listener.
 const BACKLOG: u32 = 128;
@@ -137,16 +142,14 @@ pub struct Daemon {
 pub struct Shared {
     /// The settings in force.
     pub settings: Settings,
-    /// Every device, by index.
-    pub devices: Arc<[Arc<Device>]>,
-    /// Every target.
-    pub targets: Vec<Target>,
-    /// What initiators prove themselves with before they are told of targets.
-    pub discovery_chap: Option<ChapConfig>,
-    /// Discovery services of others that NVMe hosts are told of.
-    pub referrals: Vec<Referral>,
-    /// What people should know of the configuration.
-    pub warnings: Vec<String>,
+    /// What makes this machine's identities differ from another's.
+    pub machine: MachineId,
+    /// Where what has to last is kept.
+    pub state: PathBuf,
+    /// What is served.
+    inventory: Mutex<Arc<Inventory>>,
+    /// Devices by number. They stay in it until their last command has ended.
+    pub table: Arc<DeviceTable>,
     /// Who is logged in.
     pub sessions: Mutex<BTreeMap<SessionId, Arc<Session>>>,
     /// What shards say of themselves.
@@ -157,6 +160,10 @@ pub struct Shared {
     pub engine: String,
     /// When it started.
     pub started: Instant,
+    /// The configuration as it is kept.
+    pub kept: Kept,
+    /// The control thread.
+    control: Mailer<ControlMessage>,
     /// Who changes reservations.
     pub changer: Changer,
     /// Who watches.
@@ -176,6 +183,24 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// What is served now.
+    pub fn inventory(&self) -> Arc<Inventory> {
+        Arc::clone(
+            &self
+                .inventory
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    /// Something else is served from now on.
+    fn set_inventory(&self, inventory: Arc<Inventory>) {
+        *self
+            .inventory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = inventory;
+    }
+
     /// Adapters in service.
     pub fn adapters(&self) -> MutexGuard<'_, Vec<Arc<dyn Adapter>>> {
         // The list is never left half changed.
@@ -200,7 +225,7 @@ pub struct Control {
     ports: [Option<AdapterPort>; MAX_ADAPTERS],
     shards: Vec<ShardHandle>,
     /// The connection manager's listeners.
-    listeners: HashMap<ListenerId, Portal>,
+    listeners: HashMap<ListenerId, config::Portal>,
     tcp_portals: Vec<TcpPortal>,
     accept_trouble: Troubles,
     spare_descriptor: Option<File>,
@@ -256,10 +281,10 @@ struct Entry {
 }
 
 /// Where a connection came in; for protocols that log in later.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Origin {
-    /// The targets that can be reached there.
-    targets: Arc<[usize]>,
+    /// The portal, as configured: it leads to the targets that have it.
+    portal: config::Portal,
     /// Our address, as the peer dialled it.
     local: Option<SocketAddr>,
     /// Somebody who has logged in said that it would come.
@@ -267,10 +292,11 @@ struct Origin {
 }
 
 impl Origin {
-    fn of(portal: &Portal) -> Self {
+    fn of(portal: config::Portal) -> Self {
         Self {
-            targets: Arc::clone(&portal.targets),
-            ..Self::default()
+            portal,
+            local: None,
+            expected: false,
         }
     }
 }
@@ -312,20 +338,28 @@ struct NoParts;
 impl Parts for NoParts {}
 
 impl Daemon {
-    /// Opens devices, registers memory and listens; keeps what has to last in the directory `state`. Starts no thread of its own but those of the window service.
+    /// Opens devices, registers memory and listens; keeps what has to last in the directory `state`. Starts no thread of its own but
+    /// those of the window service. The configuration is that of the document, in whose file changes are kept if it has one.
     pub fn build(
-        config: &Config,
+        (document, config): (Document, Config),
         machine: &MachineId,
         state: &Path,
         fabric: Arc<dyn Fabric>,
         now: Instant,
     ) -> Result<Self, StartError> {
-        Self::build_with(config, machine, state, fabric, now, &mut NoParts)
+        Self::build_with(
+            (document, config),
+            machine,
+            state,
+            fabric,
+            now,
+            &mut NoParts,
+        )
     }
 
     /// The same, with parts of the caller's.
     pub fn build_with(
-        config: &Config,
+        (document, config): (Document, Config),
         machine: &MachineId,
         state: &Path,
         fabric: Arc<dyn Fabric>,
@@ -335,23 +369,22 @@ impl Daemon {
         let settings = config.settings.clone();
         let count = settings.shard_count();
         let windows = window_service(&settings)?;
-        let devices = config
-            .devices
-            .iter()
-            .enumerate()
-            .map(|(index, device)| {
-                let around = Surroundings {
-                    machine,
-                    state,
-                    windows: &windows,
-                    shards: count,
-                    max_transfer: devices::max_transfer(adapters::staging_share(&settings)),
-                    ports: targets::scsi_ports(config, device.name.as_ref()),
-                };
-                devices::open(index, device, around, parts).map(Arc::new)
-            })
-            .collect::<Result<Arc<[_]>, _>>()?;
-        let targets = targets::of(config, machine, &devices);
+        let table = Arc::new(DeviceTable::default());
+        let mut devices = Vec::new();
+        for device in &config.devices {
+            let around = Surroundings {
+                machine,
+                state,
+                windows: &windows,
+                shards: count,
+                max_transfer: devices::max_transfer(adapters::staging_share(&settings)),
+                ports: targets::scsi_ports(&config, device.name.as_ref()),
+            };
+            let device = Arc::new(devices::open(table.number(), device, around, parts)?);
+            table.insert(&device);
+            devices.push(device);
+        }
+        let inventory = Inventory::new(config.clone(), machine, devices, Vec::new());
         let pool = ThreadPool::new(16).map_err(|source| StartError::System {
             what: "cannot start the I/O threads",
             source,
@@ -361,16 +394,17 @@ impl Daemon {
             build_shards(&settings, &pool, &control_address, now, parts)?;
         let shared = Arc::new(Shared {
             settings,
-            devices,
-            targets,
-            discovery_chap: config.discovery_chap.clone(),
-            referrals: config.discovery_referrals.clone(),
-            warnings: config.warnings(),
+            machine: *machine,
+            state: state.to_owned(),
+            inventory: Mutex::new(Arc::new(inventory)),
+            table,
             sessions: Mutex::default(),
             gauges,
             windows,
             engine,
             started: now,
+            kept: Kept::new(document),
+            control: control_address.clone(),
             changer: Changer::default(),
             events: Events::default(),
             adapters: Mutex::default(),
@@ -406,7 +440,7 @@ impl Daemon {
             stopped: false,
         };
         control.find_adapters()?;
-        control.listen(config)?;
+        control.listen(&config)?;
         Ok(Self {
             control,
             shards,
@@ -453,7 +487,7 @@ impl Control {
 
     /// Starts a new period of the devices' worst command times.
     pub fn next_period(&self) {
-        for device in self.shared.devices.iter() {
+        for device in &self.shared.inventory().devices {
             for counters in device.counters.iter() {
                 counters.next_period();
             }
@@ -496,6 +530,7 @@ impl Control {
                 }
             }
             ControlMessage::Reserve(work) => self.reserve(work),
+            ControlMessage::Step(step) => self.configure(*step),
             ControlMessage::ControllerReset { key } => self.controller_reset(key),
             ControlMessage::Buffers { port, buffers } => {
                 self.buffers_delivered(port, buffers);

@@ -5,6 +5,7 @@ pub mod reservations;
 pub mod resize;
 mod size;
 mod statistics;
+pub mod table;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -30,7 +31,7 @@ pub const MAX_ADAPTERS: usize = 16;
 /// One exported device.
 #[derive(Debug)]
 pub struct Device {
-    /// Position in the daemon's device table; logical units carry it as their tag.
+    /// Its number in the [`DeviceTable`](table::DeviceTable); its logical unit carries it as its tag.
     pub index: usize,
     /// Its name in the configuration.
     pub name: String,

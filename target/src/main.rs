@@ -10,8 +10,8 @@ use clap::Parser;
 use pagecast_rdma::fabric::{Fabric, FabricError};
 use pagecast_rdma::local::NoFabric;
 use pagecast_rdma::verbs::VerbsFabric;
-use pagecastd::config::Config;
 use pagecastd::config::args::Args;
+use pagecastd::config::{Config, Document};
 use pagecastd::control::notify::Notifier;
 use pagecastd::control::{ControlServer, Management};
 use pagecastd::daemon::Daemon;
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 }
 
 fn serve(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
-    let config = args.load()?;
+    let (document, config) = args.load()?;
     let exposed = args.config.as_deref().and_then(|file| config.exposed(file));
     for warning in config.warnings().into_iter().chain(exposed) {
         tracing::warn!("{warning}");
@@ -47,7 +47,9 @@ fn serve(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     }
     let machine = MachineId::load(&args.state_dir)?;
     let (config, fabric) = open_fabric(config, args.file.is_some())?;
-    let daemon = Daemon::build(&config, &machine, &args.state_dir, fabric, Instant::now())?;
+    let document = document.unwrap_or_else(|| Document::from_config(&config));
+    let made = (document, config);
+    let daemon = Daemon::build(made, &machine, &args.state_dir, fabric, Instant::now())?;
     let management: Arc<dyn Management> = daemon.shared.clone();
     let server = ControlServer::start(&args.socket, management)?;
     let notifier = Notifier::from_environment();

@@ -1,12 +1,14 @@
 //! A session: one initiator logged in to one target, over one or more connections.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pagecast_core::scsi::ScsiSession;
 
 use crate::config::Transport;
 use crate::device::Device;
+use crate::device::table::DeviceTable;
 
 /// Names a session for as long as the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,36 +23,91 @@ pub struct Session {
     pub initiator: String,
     /// The target's name.
     pub target: String,
-    /// The access group that let it in.
-    pub group: String,
+    /// Every name that access groups may know it by.
+    pub names: Vec<String>,
+    /// The access group that it is in.
+    group: Mutex<Arc<str>>,
     /// What it came in over.
     pub transport: Transport,
     /// Where the first connection came from.
     pub peer: String,
     /// Logical units and unit attentions.
     pub scsi: Arc<ScsiSession>,
-    /// Every device of the process, by index: what the tags of logical units mean.
-    pub devices: Arc<[Arc<Device>]>,
+    /// What the tags of logical units mean.
+    pub devices: Arc<DeviceTable>,
     /// Connections that are up.
     pub connections: AtomicU32,
     /// Commands in flight.
     pub in_flight: AtomicU32,
-    /// How many losses of written data it knows of, for each device.
-    pub known_losses: Box<[AtomicU64]>,
+    /// How many losses of written data it knows of, for each device that it has seen lose any.
+    known_losses: Mutex<HashMap<usize, u64>>,
+}
+
+/// Who a session is of, and what it is to.
+#[derive(Clone, Debug)]
+pub struct Parties {
+    /// The initiator, by the name that people know it by.
+    pub initiator: String,
+    /// Every name that access groups may know it by.
+    pub names: Vec<String>,
+    /// The target's name.
+    pub target: String,
+    /// The access group that let it in.
+    pub group: String,
+    /// What it came in over.
+    pub transport: Transport,
+    /// Where the first connection came from.
+    pub peer: String,
 }
 
 impl Session {
-    /// The device behind a logical unit.
-    pub fn device(&self, index: usize) -> Option<&Arc<Device>> {
-        self.devices.get(index)
+    /// A session without connections.
+    pub fn new(
+        id: SessionId,
+        parties: Parties,
+        scsi: Arc<ScsiSession>,
+        devices: Arc<DeviceTable>,
+    ) -> Self {
+        Self {
+            id,
+            initiator: parties.initiator,
+            names: parties.names,
+            target: parties.target,
+            group: Mutex::new(parties.group.into()),
+            transport: parties.transport,
+            peer: parties.peer,
+            scsi,
+            devices,
+            connections: AtomicU32::new(0),
+            in_flight: AtomicU32::new(0),
+            known_losses: Mutex::default(),
+        }
     }
 
-    /// Whether data was lost that this session may have written and has not been told of. It counts as told then.
+    /// The access group that it is in.
+    pub fn group(&self) -> Arc<str> {
+        Arc::clone(&self.group.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// It is in this access group from now on.
+    pub fn set_group(&self, group: &str) {
+        *self.group.lock().unwrap_or_else(PoisonError::into_inner) = group.into();
+    }
+
+    /// Whether data was lost that this session may have written and has not been told of. It counts as told then. What was lost
+    /// before the session saw the device first is none of its business.
     pub fn hears_of_lost_writes(&self, device: &Device) -> bool {
         let lost = device.lost_writes();
-        self.known_losses
-            .get(device.index)
-            .is_some_and(|known| known.swap(lost, Relaxed) != lost)
+        let mut known = (self.known_losses.lock()).unwrap_or_else(PoisonError::into_inner);
+        known
+            .insert(device.index, lost)
+            .is_some_and(|before| before != lost)
+    }
+
+    /// It meets a device for the first time, on one of its connections.
+    pub fn meets(&self, device: &Device) {
+        let mut known = (self.known_losses.lock()).unwrap_or_else(PoisonError::into_inner);
+        known.entry(device.index).or_insert(device.lost_writes());
     }
 
     /// Counts a command in.

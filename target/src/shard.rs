@@ -42,6 +42,7 @@ pub(crate) mod entropy;
 mod extents;
 mod fence;
 mod memory;
+mod prune;
 mod rarer;
 mod receive;
 mod reserve;
@@ -154,6 +155,8 @@ pub struct Shard {
     locked_out: Vec<(TaskId, Operation)>,
     /// What commands of this shard's wait for that preempt others.
     fences: Vec<fence::Fence>,
+    /// Who waits for devices that are in no LUN map any more.
+    pruning: Vec<crossbeam_channel::Sender<()>>,
     // Scratch space that is reused, so that a turn allocates nothing.
     chain: Chain,
     completions: Vec<Completion>,
@@ -190,6 +193,7 @@ impl Shard {
             sockets: tcp::Sockets::default(),
             locked_out: Vec::new(),
             fences: Vec::new(),
+            pruning: Vec::new(),
             chain: Chain::with_capacity(64),
             completions: vec![Completion::default(); BATCH],
             done: Vec::with_capacity(64),
@@ -258,6 +262,7 @@ impl Shard {
                 ShardMessage::Revoked(task, range) => self.windows_revoked(task, range),
                 ShardMessage::Locked(task, ticket) => self.locked(task, ticket),
                 ShardMessage::Reserved(task, outcome) => self.reserved(task, outcome),
+                ShardMessage::Prune(done) => self.prune(done),
                 ShardMessage::Break(ticket) => self.break_holders(&ticket),
                 ShardMessage::Abort(request) => self.abort_matching(&request),
                 ShardMessage::AbortDone(task, found) => self.aborts_done(task, found),
@@ -402,6 +407,7 @@ impl Shard {
         self.next_sweep = self.now + Duration::from_millis(250);
         self.sweep_connections();
         self.sweep_fences();
+        self.go_on_pruning();
         let (mut used, mut total) = (0, 0);
         for port in self.ports.iter().flatten() {
             used += port.staging.used();

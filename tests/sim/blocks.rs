@@ -254,7 +254,7 @@ fn too_little_data_is_an_error_and_writes_nothing() {
     assert_eq!(what, (0, -(BLOCK as i64)));
     let both = [&[0xff; BLOCK], &old[BLOCK..]].concat();
     assert!(world.read(0, at.1, 0, 2) == both);
-    let device = &world.daemon.shared.devices[0];
+    let device = &world.daemon.shared.inventory().devices[0];
     let written = device.total(|counters| &counters.write_bytes);
     assert_eq!(written, 3 * BLOCK as u64);
     world.finish();
@@ -694,7 +694,7 @@ fn blocks_are_copied_between_devices() {
         let (cdb, list) = scsi::extended_copy(&names[0], &names[0], 512, &[(100, 7000, 50)]);
         assert!(send_out(&mut world, at, cdb, &list).is_good());
         assert!(world.read(0, at.1, 7000, 50) == bytes[100 * BLOCK..150 * BLOCK]);
-        let devices = &world.daemon.shared.devices;
+        let devices = &world.daemon.shared.inventory().devices;
         let copied: u64 = segments
             .iter()
             .map(|(_, _, blocks)| u64::from(*blocks))
@@ -1083,7 +1083,8 @@ fn a_storm() {
         world.settle();
         // Windows get out of the way on threads of their own, which may take their time.
         let in_flight = |world: &World| {
-            let devices = world.daemon.shared.devices.iter();
+            let inventory = world.daemon.shared.inventory();
+            let devices = inventory.devices.iter();
             devices
                 .map(|device| device.total(|counters| &counters.in_flight))
                 .sum::<u64>()

@@ -108,7 +108,7 @@ fn a_second_read_comes_from_the_page_cache() {
         assert_eq!(after.0 - before.0, 4 << 20, "seed {seed}: from windows");
         assert_eq!(after.1 - before.1, 0, "seed {seed}: from staging memory");
         // And the daemon's agree.
-        let device = &world.daemon.shared.devices[0];
+        let device = &world.daemon.shared.inventory().devices[0];
         let counted = device.total(|counters| &counters.read_bytes_zero_copy);
         assert_eq!(counted, after.0, "seed {seed}");
         world.finish();

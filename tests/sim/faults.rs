@@ -120,7 +120,7 @@ fn a_store_that_shrinks_shows_nothing_stale() {
                 );
                 assert!(world.read(0, channel, 0, 64) == bytes, "seed {seed}");
             }
-            assert!(world.daemon.shared.devices[0].is_failed());
+            assert!(world.daemon.shared.inventory().devices[0].is_failed());
             // Windows are gone beyond the end, as soon as nobody uses them.
             world.store().clear();
             world.pass(Duration::from_millis(2));

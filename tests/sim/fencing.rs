@@ -184,7 +184,7 @@ fn copies_to_another_unit_end_as_well() {
                     .to_owned();
             let mut cluster = cluster(setup, victim, preemptor);
             let names = [0, 1].map(|index: usize| {
-                let devices = &cluster.world.daemon.shared.devices;
+                let devices = &cluster.world.daemon.shared.inventory().devices;
                 devices[index].unit.model().identity.naa.as_bytes().to_vec()
             });
             // Four strides, each of a read and a write.

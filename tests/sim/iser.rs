@@ -451,7 +451,7 @@ fn one_group_asks_and_admits() {
     let proved = login(1).with_chap("joe", "0123456789ab", "5");
     world.iser_log_in(1, Options::new(proved));
     let sessions = world.daemon.shared.sessions().clone();
-    let groups = sessions.values().map(|session| &session.group[..]);
+    let groups = sessions.values().map(|session| session.group().to_string());
     assert_eq!(groups.collect::<Vec<_>>(), ["neighbours", "others"]);
     world.finish();
 }

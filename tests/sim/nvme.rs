@@ -93,7 +93,7 @@ fn warm_reads_come_from_windows() {
             world.nvme_read(0, queue, number * 128, 128);
         }
         let counted = |world: &World| {
-            let device = &world.daemon.shared.devices[0];
+            let device = &world.daemon.shared.inventory().devices[0];
             let all = device.total(|counters| &counters.read_bytes);
             let zero_copy = device.total(|counters| &counters.read_bytes_zero_copy);
             (all, zero_copy, world.written_from())

@@ -361,7 +361,7 @@ fn a_new_size_is_an_event() {
     let mut world = Setup::new(1).nvme().build();
     let controller = world.nvme_controller(0);
     let event = controller.event.expect("one waits");
-    let device = std::sync::Arc::clone(&world.daemon.shared.devices[0]);
+    let device = std::sync::Arc::clone(&world.daemon.shared.inventory().devices[0]);
     let resizing =
         std::thread::spawn(move || device.resize(Some(6 << 20), false, Duration::from_secs(60)));
     world.run_until(|_| resizing.is_finished().then_some(()));

@@ -69,7 +69,7 @@ fn start(
     force: bool,
     patience: Duration,
 ) -> JoinHandle<Result<Resized, ResizeError>> {
-    let device = Arc::clone(&world.daemon.shared.devices[0]);
+    let device = Arc::clone(&world.daemon.shared.inventory().devices[0]);
     std::thread::spawn(move || device.resize(size, force, patience))
 }
 
@@ -128,7 +128,7 @@ fn read_from_windows(world: &mut World, channel: ChannelId, lba: u64, blocks: u3
         let data = world.read(0, channel, lba, blocks);
         let after = world.written_from();
         let moved = (after.0 - before.0, after.1 - before.1);
-        let has_windows = world.daemon.shared.devices[0].windows.is_some();
+        let has_windows = world.daemon.shared.inventory().devices[0].windows.is_some();
         if !has_windows || moved == (u64::from(blocks) * 512, 0) {
             return data;
         }
@@ -201,7 +201,7 @@ fn growing_under_io() {
             assert_eq!(capacity(&mut world, host, channels[host]), 9 * MIB);
         }
         assert_eq!(reported_size(&world), 9 * MIB);
-        assert!(!world.daemon.shared.devices[0].is_failed());
+        assert!(!world.daemon.shared.inventory().devices[0].is_failed());
 
         // What is new works like the rest, the window that was a piece included.
         let channel = channels[0];
@@ -230,7 +230,7 @@ fn the_present_size_is_taken_over() {
         // Nobody has asked for it so far.
         let beyond = read_at(&mut world, channel, 5 * MIB_BLOCKS);
         assert_eq!(beyond.sense(), OUT_OF_RANGE, "seed {seed}");
-        assert!(!world.daemon.shared.devices[0].is_failed());
+        assert!(!world.daemon.shared.inventory().devices[0].is_failed());
         let resized = resize(&mut world, None, false).expect("resized");
         assert_eq!((resized.before, resized.now), (4 * MIB, 6 * MIB));
         let sense = sense_of_test_unit_ready(&mut world, 0, channel);
@@ -278,7 +278,7 @@ fn shrinking_takes_force() {
         assert!(world.read(0, channel, 0, 64) == bytes, "seed {seed}");
         let beyond = read_at(&mut world, channel, 3 * MIB_BLOCKS);
         assert_eq!(beyond.sense(), OUT_OF_RANGE);
-        assert!(!world.daemon.shared.devices[0].is_failed());
+        assert!(!world.daemon.shared.inventory().devices[0].is_failed());
         assert_eq!(world.daemon.shared.status().warnings, Vec::<String>::new());
 
         // And back: nothing of it comes again.
@@ -349,7 +349,7 @@ fn what_is_sent_from_windows_is_waited_for() {
         let before = world.written_from();
         let buffer = world.buffer(0, channel, 64 * 512);
         let tag = world.send(0, channel, &read(&buffer, 3 * MIB_BLOCKS, 64));
-        let device = Arc::clone(&world.daemon.shared.devices[0]);
+        let device = Arc::clone(&world.daemon.shared.inventory().devices[0]);
         world.run_until(|_| (device.total(|counters| &counters.in_flight) == 1).then_some(()));
         for shard in [0, 1, 0, 1] {
             world.turn_shard(shard);
@@ -405,7 +405,7 @@ fn what_the_store_has_in_hand_is_waited_for() {
         assert_eq!(sense, CAPACITY_CHANGED);
         let beyond = read_at(&mut world, channel, 3 * MIB_BLOCKS);
         assert_eq!(beyond.sense(), OUT_OF_RANGE);
-        let busy = world.daemon.shared.devices[0].resize(None, true, patience);
+        let busy = world.daemon.shared.inventory().devices[0].resize(None, true, patience);
         assert_eq!(busy, Err(ResizeError::Busy));
         // What is not beyond goes on meanwhile, as far as the store is concerned.
         world.read(0, channel, 0, 8);
@@ -450,7 +450,7 @@ fn a_store_that_somebody_else_cut_off() {
         world.pass(Duration::from_millis(2));
         let reply = read_at(&mut world, channel, 3 * MIB_BLOCKS);
         assert_eq!(reply.sense(), Some((3, 0x11, 0)), "seed {seed}");
-        assert!(world.daemon.shared.devices[0].is_failed());
+        assert!(world.daemon.shared.inventory().devices[0].is_failed());
         for size in [None, Some(MIB), Some(4 * MIB), Some(8 * MIB)] {
             let truncated = ResizeError::Truncated {
                 left: MIB,
@@ -458,7 +458,7 @@ fn a_store_that_somebody_else_cut_off() {
             };
             assert_eq!(resize(&mut world, size, false), Err(truncated));
         }
-        assert!(world.daemon.shared.devices[0].is_failed());
+        assert!(world.daemon.shared.inventory().devices[0].is_failed());
         assert_eq!(sense_of_test_unit_ready(&mut world, 0, channel), None);
 
         let wanted = [None, Some(2 * MIB), Some(8 * MIB)][seed as usize % 3];
@@ -469,7 +469,7 @@ fn a_store_that_somebody_else_cut_off() {
         let sense = sense_of_test_unit_ready(&mut world, 0, channel);
         assert_eq!(sense, CAPACITY_CHANGED);
         world.pass(Duration::from_millis(2));
-        assert!(!world.daemon.shared.devices[0].is_failed());
+        assert!(!world.daemon.shared.inventory().devices[0].is_failed());
         for _ in 0..3 {
             let reply = read_at(&mut world, channel, 3 * MIB_BLOCKS);
             if now > 3 * MIB {

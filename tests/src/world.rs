@@ -18,7 +18,7 @@ use pagecast_initiator::{
 };
 use pagecast_rdma::fabric::{Capabilities, Fabric};
 use pagecast_rdma::sim::{SimFabric, SimNet};
-use pagecastd::config::{Config, DeviceConfig};
+use pagecastd::config::{Config, DeviceConfig, Document};
 use pagecastd::control::Management;
 use pagecastd::daemon::{Daemon, Parts};
 use pagecastd::identity::MachineId;
@@ -251,7 +251,7 @@ impl World {
         };
         let fabric: Arc<dyn Fabric> = Arc::clone(&target) as _;
         let daemon = Daemon::build_with(
-            &config,
+            (Document::from_config(&config), config),
             &machine,
             &state,
             fabric,
@@ -278,7 +278,7 @@ impl World {
             }
             fabrics.push(fabric);
         }
-        let target_port = daemon.shared.targets[0].port_id().0;
+        let target_port = daemon.shared.inventory().targets[0].port_id().0;
         Self {
             seed: setup.seed,
             net,
@@ -617,7 +617,7 @@ impl World {
         assert_eq!(tasks, 0, "seed {seed}: tasks");
         let pairs = self.target_queue_pairs();
         assert!(pairs.is_empty(), "seed {seed}: queue pairs {pairs:?}");
-        for device in self.daemon.shared.devices.iter() {
+        for device in &self.daemon.shared.inventory().devices {
             let busy = device.total(|counters| &counters.in_flight);
             assert_eq!(busy, 0, "seed {seed}: commands on {}", device.name);
             assert!(

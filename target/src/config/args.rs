@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Parser, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, Document};
 
 /// Where reservations and the machine's identity are kept, unless told otherwise.
 pub const DEFAULT_STATE_DIR: &str = "/var/lib/pagecast";
@@ -94,11 +94,14 @@ impl From<LogLevel> for LevelFilter {
 }
 
 impl Args {
-    /// The configuration that the command line names.
-    pub fn load(&self) -> Result<Config, ConfigError> {
+    /// The configuration that the command line names, with the document that changes are kept in, if there is one.
+    pub fn load(&self) -> Result<(Option<Document>, Config), ConfigError> {
         match (&self.config, &self.file) {
-            (Some(file), _) => Config::from_file(file),
-            (None, Some(image)) => Config::from_file_options(image, &self.allow),
+            (Some(file), _) => {
+                let (document, config) = Document::from_file(file)?;
+                Ok((Some(document), config))
+            }
+            (None, Some(image)) => Ok((None, Config::from_file_options(image, &self.allow)?)),
             // clap has seen to it that one is there.
             (None, None) => Err(ConfigError::Options(
                 "give --config FILE or --file IMG".to_owned(),
@@ -139,7 +142,7 @@ mod tests {
         assert_eq!(args.allow, ["*", "10.0.0.?"]);
         assert_eq!(LevelFilter::from(args.log), LevelFilter::DEBUG);
         assert!(args.check);
-        let config = args.load().expect("good");
+        let (_, config) = args.load().expect("good");
         assert_eq!(config.targets[0].groups[0].initiators, ["*", "10.0.0.?"]);
     }
 

@@ -86,7 +86,7 @@ impl Control {
                 .send(ShardMessage::Port(number, Some(Box::new(share))));
         }
         if !local {
-            for device in self.shared.devices.iter() {
+            for device in &self.shared.inventory().devices {
                 device.attach(&adapter);
             }
             tracing::info!(adapter = adapter.name(), "adapter in service");
@@ -196,7 +196,7 @@ impl Control {
             for shard in &self.shards {
                 shard.mail.send(ShardMessage::Port(number, None));
             }
-            for device in self.shared.devices.iter() {
+            for device in &self.shared.inventory().devices {
                 device.detach(&port.adapter);
             }
             let mut adapters = self.shared.adapters();

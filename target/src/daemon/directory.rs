@@ -4,9 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::Shared;
-use super::listeners::Portal;
 use super::targets::{Group, Target};
-use crate::config::Endpoint;
+use crate::config::{Endpoint, Portal};
 use crate::iscsi::directory::{Credentials, Directory, Lookup, PORTAL_GROUP, TargetRecord};
 
 /// The directory of one connection.
@@ -23,7 +22,8 @@ pub(super) struct PortalDirectory {
 
 impl Directory for PortalDirectory {
     fn target(&self, target: &str, initiator: &str) -> Lookup {
-        let mut targets = self.targets_here();
+        let inventory = self.shared.inventory();
+        let mut targets = inventory.targets_at(self.portal);
         match targets.find(|found| found.identity.iqn.eq_ignore_ascii_case(target)) {
             None => Lookup::NotFound,
             Some(target) => match self.group(target, initiator) {
@@ -34,12 +34,13 @@ impl Directory for PortalDirectory {
     }
 
     fn discovery_credentials(&self) -> Option<Arc<Credentials>> {
-        let chap = self.shared.discovery_chap.as_ref()?;
+        let inventory = self.shared.inventory();
+        let chap = inventory.config.discovery_chap.as_ref()?;
         Some(Arc::new(Credentials::from(chap)))
     }
 
     fn targets(&self, initiator: &str) -> Vec<TargetRecord> {
-        self.targets_here()
+        (self.shared.inventory().targets_at(self.portal))
             .filter(|target| self.group(target, initiator).is_some())
             .map(|target| TargetRecord {
                 name: target.identity.iqn.clone(),
@@ -50,11 +51,6 @@ impl Directory for PortalDirectory {
 }
 
 impl PortalDirectory {
-    fn targets_here(&self) -> impl Iterator<Item = &Target> {
-        let targets = self.portal.targets.iter();
-        targets.filter_map(|&index| self.shared.targets.get(index))
-    }
-
     fn group<'a>(&self, target: &'a Target, initiator: &str) -> Option<&'a Group> {
         target.group_of_iscsi(initiator, &self.peer)
     }

@@ -11,9 +11,10 @@ use pagecast_core::scsi::PortName;
 use pagecast_rdma::fabric::ConnectRequest;
 
 use super::directory::PortalDirectory;
-use super::listeners::{self, Portal};
+use super::listeners;
 use super::logins::{AdmitError, Answer, Arrival, Identity, Newcomer, SPARE_RECEIVES};
 use super::{Control, IscsiNexus, Nexus, Origin, SEND_SIZE};
+use crate::config::Portal;
 use crate::iscsi::connection::Timers;
 use crate::iscsi::directory::PORTAL_GROUP;
 use crate::iscsi::login::{LoginStatus, LoginSummary};
@@ -34,7 +35,7 @@ impl Control {
     pub(super) fn open_iser(
         &mut self,
         request: &ConnectRequest,
-        portal: &Portal,
+        portal: Portal,
     ) -> Result<(), AdmitError> {
         let peer = match request.peer.ip() {
             Some(ip) => ip.to_string(),
@@ -73,7 +74,7 @@ impl Control {
         &mut self,
         socket: TcpStream,
         peer: SocketAddr,
-        portal: &Portal,
+        portal: Portal,
     ) -> Result<(), io::Error> {
         let full = |error: AdmitError| io::Error::other(error.to_string());
         let peer = peer.ip().to_string();
@@ -98,12 +99,10 @@ impl Control {
             return Err(none());
         };
         let protocol = Protocol::Iscsi(Box::new(channel));
-        // No windows: they are registered memory of an adapter.
-        let caches = (self.shared.devices.iter()).map(|_| None).collect();
         let connection = Connection {
             stream: Some(Box::new(Stream::new(socket.into()))),
             established: true,
-            ..Connection::new(key, port, session, protocol, buffers, caches)
+            ..Connection::new(key, port, session, protocol, buffers)
         };
         self.enter(Box::new(connection), None, None, 0, Origin::of(portal));
         Ok(())
@@ -125,13 +124,8 @@ impl Control {
         key: ConnectionKey,
         summary: &LoginSummary,
     ) -> Result<(Vec<ConnectionKey>, Admission), LoginStatus> {
-        let shared = Arc::clone(&self.shared);
         let entry = (self.connections.get(&key)).ok_or(LoginStatus::SERVICE_UNAVAILABLE)?;
-        let (peer, transport, targets) = (
-            entry.peer.clone(),
-            entry.transport,
-            entry.origin.targets.clone(),
-        );
+        let (peer, transport, portal) = (entry.peer.clone(), entry.transport, entry.origin.portal);
         let refused = |why: &str| {
             tracing::warn!(initiator = %summary.initiator, target = ?summary.target, %peer, why, "refused a login");
         };
@@ -139,10 +133,8 @@ impl Control {
             return Err(LoginStatus::SERVICE_UNAVAILABLE);
         }
         let wanted = summary.target.as_deref().unwrap_or_default();
-        let mut candidates = targets
-            .iter()
-            .filter_map(|&index| shared.targets.get(index));
-        let target = candidates
+        let inventory = self.shared.inventory();
+        let target = (inventory.targets_at(portal))
             .find(|target| target.identity.iqn.eq_ignore_ascii_case(wanted))
             .ok_or(LoginStatus::NOT_FOUND)?;
         let Some(group) = target.group_of_iscsi(&summary.initiator, &peer) else {
@@ -186,7 +178,7 @@ impl Control {
         }
         let arrival = Arrival {
             transport,
-            initiator: summary.initiator.clone(),
+            names: vec![summary.initiator.clone(), peer.clone()],
             peer,
             port: PortName::Iscsi {
                 target: target.identity.iqn.clone(),
@@ -207,13 +199,13 @@ impl Control {
         &self,
         datamover: Datamover,
         limits: Limits,
-        portal: &Portal,
+        portal: Portal,
         local: Option<SocketAddr>,
         peer: &str,
     ) -> Channel {
         let directory = PortalDirectory {
             shared: Arc::clone(&self.shared),
-            portal: portal.clone(),
+            portal,
             local,
             peer: peer.to_owned(),
         };

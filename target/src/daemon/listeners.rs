@@ -12,26 +12,19 @@ use pagecast_rdma::fabric::{FabricError, ListenAddress, ServiceId};
 use pagecast_rdma::local::LocalAdapter;
 
 use super::{BACKLOG, Control, StartError};
-use crate::config::{self, Config, Endpoint, Transport};
+use crate::config::{Config, Endpoint, Portal};
 
 /// Silence on a TCP connection after which the kernel asks whether the peer is there, and how long it waits for an answer. iSCSI
 /// has pings of its own; these are for where they are switched off.
 const KEEPALIVE: Duration = Duration::from_secs(30);
-
-/// What comes in at a portal.
-#[derive(Clone, Debug)]
-pub(super) struct Portal {
-    /// What is spoken there.
-    pub(super) transport: Transport,
-    /// The targets that are reached through it, by index.
-    pub(super) targets: Arc<[usize]>,
-}
 
 /// A TCP socket that listens.
 #[derive(Debug)]
 pub(super) struct TcpPortal {
     socket: TcpListener,
     portal: Portal,
+    /// Whether the control thread's sleep ends when somebody connects.
+    pub(super) watched: bool,
 }
 
 impl TcpPortal {
@@ -44,52 +37,89 @@ impl TcpPortal {
 impl Control {
     /// Listens on every portal.
     pub(super) fn listen(&mut self, config: &Config) -> Result<(), StartError> {
-        let all = config.listeners();
-        let has_ipv4 = |port: u16| {
-            all.iter().any(|listener| {
-                matches!(listener.portal.endpoint, Endpoint::Ip { address: IpAddr::V4(_), port: other } if other == port)
-            })
-        };
-        for listener in &all {
-            let addresses = match listener.portal.endpoint {
-                // An IPv6 listener takes IPv6 only, so the wildcard for both is two listeners.
-                Endpoint::Ip { address, port }
-                    if address.is_unspecified() && address.is_ipv6() && !has_ipv4(port) =>
-                {
-                    let both = [Ipv4Addr::UNSPECIFIED.into(), address];
-                    both.map(|address| ListenAddress::Ip(SocketAddr::new(address, port)))
-                        .to_vec()
-                }
-                Endpoint::Ip { address, port } => {
-                    vec![ListenAddress::Ip(SocketAddr::new(address, port))]
-                }
-                Endpoint::Service { service_id } => {
-                    vec![ListenAddress::Service(ServiceId(service_id.value()))]
-                }
-            };
-            let portal = Portal {
-                transport: listener.portal.transport,
-                targets: listener.targets.clone().into(),
-            };
-            for address in addresses {
-                self.listen_at(address, &portal, listener.portal)?;
-            }
-            tracing::info!(portal = %listener.portal, "listening");
+        let portals: Vec<Portal> = (config.listeners().iter())
+            .map(|listener| listener.portal)
+            .collect();
+        for &portal in &portals {
+            self.listen_on(portal, &portals)?;
         }
         self.shared.ready.store(true, SeqCst);
         Ok(())
     }
 
-    fn listen_at(
-        &mut self,
-        address: ListenAddress,
-        portal: &Portal,
-        configured: config::Portal,
-    ) -> Result<(), StartError> {
+    /// Listens on these as well, on all or none.
+    pub(super) fn listen_on_all(&mut self, portals: &[Portal]) -> Result<(), String> {
+        if self.draining {
+            return Err("the daemon is stopping".to_owned());
+        }
+        let inventory = self.shared.inventory();
+        let targets = inventory.config.targets.iter();
+        let mut all: Vec<Portal> = targets
+            .flat_map(|target| &target.portals)
+            .copied()
+            .collect();
+        all.extend(portals);
+        for (done, &portal) in portals.iter().enumerate() {
+            if let Err(error) = self.listen_on(portal, &all) {
+                self.unlisten(portals.get(..=done).unwrap_or_default());
+                return Err(error.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    /// Listens there no more. Who came in there stays.
+    pub(super) fn unlisten(&mut self, portals: &[Portal]) {
+        let manager = &mut self.manager;
+        self.listeners.retain(|&listener, portal| {
+            let stays = !portals.contains(portal);
+            if !stays {
+                manager.unlisten(listener);
+            }
+            stays
+        });
+        self.tcp_portals
+            .retain(|portal| !portals.contains(&portal.portal));
+        for portal in portals {
+            tracing::info!(%portal, "not listening any more");
+        }
+    }
+
+    /// Listens on one portal of `all`.
+    fn listen_on(&mut self, portal: Portal, all: &[Portal]) -> Result<(), StartError> {
+        let has_ipv4 = |port: u16| {
+            all.iter().any(|portal| {
+                matches!(portal.endpoint, Endpoint::Ip { address: IpAddr::V4(_), port: other } if other == port)
+            })
+        };
+        let addresses = match portal.endpoint {
+            // An IPv6 listener takes IPv6 only, so the wildcard for both is two listeners.
+            Endpoint::Ip { address, port }
+                if address.is_unspecified() && address.is_ipv6() && !has_ipv4(port) =>
+            {
+                let both = [Ipv4Addr::UNSPECIFIED.into(), address];
+                both.map(|address| ListenAddress::Ip(SocketAddr::new(address, port)))
+                    .to_vec()
+            }
+            Endpoint::Ip { address, port } => {
+                vec![ListenAddress::Ip(SocketAddr::new(address, port))]
+            }
+            Endpoint::Service { service_id } => {
+                vec![ListenAddress::Service(ServiceId(service_id.value()))]
+            }
+        };
+        for address in addresses {
+            self.listen_at(address, portal)?;
+        }
+        tracing::info!(%portal, "listening");
+        Ok(())
+    }
+
+    fn listen_at(&mut self, address: ListenAddress, portal: Portal) -> Result<(), StartError> {
         let failed = |source: FabricError| {
             let hint = hint(&source);
             StartError::Listen {
-                portal: configured.to_string(),
+                portal: portal.to_string(),
                 source,
                 hint,
             }
@@ -108,12 +138,13 @@ impl Control {
                 })?;
                 self.tcp_portals.push(TcpPortal {
                     socket,
-                    portal: portal.clone(),
+                    portal,
+                    watched: false,
                 });
             }
             address => {
                 let id = self.manager.listen(address, BACKLOG).map_err(failed)?;
-                self.listeners.insert(id, portal.clone());
+                self.listeners.insert(id, portal);
             }
         }
         Ok(())
@@ -126,7 +157,7 @@ impl Control {
             // Bounded, so that a storm of connections does not keep mail waiting.
             for _ in 0..16 {
                 match listener.socket.accept() {
-                    Ok((socket, peer)) => arrived.push((socket, peer, listener.portal.clone())),
+                    Ok((socket, peer)) => arrived.push((socket, peer, listener.portal)),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) => {
                         // Out of descriptors, say. Who waits is turned away, so that the listener is quiet until the next one.
@@ -141,7 +172,7 @@ impl Control {
         }
         let any = !arrived.is_empty();
         for (socket, peer, portal) in arrived {
-            if let Err(error) = self.adopt_stream(socket, peer, &portal) {
+            if let Err(error) = self.adopt_stream(socket, peer, portal) {
                 self.accept_trouble.note(&format!("{peer}: {error}"));
             }
         }

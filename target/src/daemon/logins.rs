@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use pagecast_core::reservations::{InitiatorPort, Registrant};
 use pagecast_core::scsi::{PortName, ScsiSession, TargetPort};
@@ -16,7 +15,7 @@ use super::targets::{Group, Target, relative_port};
 use super::{Control, Entry, Nexus, Origin};
 use crate::config::Transport;
 use crate::iscsi::directory::PORTAL_GROUP;
-use crate::session::{Session, SessionId};
+use crate::session::{Parties, Session, SessionId};
 use crate::shard::connection::{Connection, MessageBuffers};
 use crate::shard::messages::{Admission, CloseReason, ConnectionKey, NvmeAdmission, ShardMessage};
 use crate::shard::protocol::Protocol;
@@ -90,8 +89,8 @@ pub(super) struct Newcomer {
 #[derive(Debug)]
 pub(super) struct Arrival {
     pub(super) transport: Transport,
-    /// By the name that people know it by.
-    pub(super) initiator: String,
+    /// Every name that access groups may know it by; by the first one people know it.
+    pub(super) names: Vec<String>,
     pub(super) peer: String,
     /// The target's port.
     pub(super) port: PortName,
@@ -142,16 +141,16 @@ impl Control {
     /// Answers a connection request.
     pub(super) fn login(&mut self, request: &ConnectRequest) {
         let connection = request.connection;
-        let refused = match self.listeners.get(&request.listener).cloned() {
+        let refused = match self.listeners.get(&request.listener).copied() {
             Some(portal) if portal.transport == Transport::Srp => {
-                let refused = self.admit_srp(request, &portal).err();
+                let refused = self.admit_srp(request, portal).err();
                 refused.map(|reject| reject.map_or_else(Vec::new, |reject| reject.emit().to_vec()))
             }
             Some(portal) if portal.transport == Transport::NvmeRdma => {
-                let refused = self.open_nvme(request, &portal).err();
+                let refused = self.open_nvme(request, portal).err();
                 refused.map(|reject| reject.emit().to_vec())
             }
-            Some(portal) => self.open_iser(request, &portal).err().map(|error| {
+            Some(portal) => self.open_iser(request, portal).err().map(|error| {
                 tracing::warn!(peer = %request.peer, %error, "refused a connection");
                 Vec::new()
             }),
@@ -219,7 +218,15 @@ impl Control {
             },
         };
         let scsi = ScsiSession::new(port, None, &std::collections::BTreeMap::new());
-        self.session(scsi, transport, initiator, peer, "", "")
+        let parties = Parties {
+            initiator,
+            names: Vec::new(),
+            target: String::new(),
+            group: String::new(),
+            transport,
+            peer,
+        };
+        self.session(scsi, parties)
     }
 
     /// The number of an adapter that a connection came in over.
@@ -290,7 +297,7 @@ impl Control {
             .insert(session.id, Arc::clone(session));
         self.sessions.insert(nexus, Arc::clone(session));
         self.shared.logins.fetch_add(1, Relaxed);
-        tracing::info!(initiator = %session.initiator, target = %session.target, group = %session.group,
+        tracing::info!(initiator = %session.initiator, target = %session.target, group = %session.group(),
             peer = %session.peer, transport = %session.transport, "login");
     }
 
@@ -366,7 +373,7 @@ impl Control {
     ) -> Arc<Session> {
         let Arrival {
             transport,
-            initiator,
+            names,
             peer,
             port,
             identity,
@@ -378,35 +385,22 @@ impl Control {
         };
         let registrant = identity.map(|identity| identity.registrant(target, transport));
         let scsi = ScsiSession::new(port, registrant, &group.luns);
-        self.session(scsi, transport, initiator, peer, &target.name, &group.name)
-    }
-
-    pub(super) fn session(
-        &mut self,
-        scsi: Arc<ScsiSession>,
-        transport: Transport,
-        initiator: String,
-        peer: String,
-        target: &str,
-        group: &str,
-    ) -> Arc<Session> {
-        let id = SessionId(self.next_session);
-        self.next_session += 1;
-        Arc::new(Session {
-            id,
-            initiator,
-            target: target.to_owned(),
-            group: group.to_owned(),
+        let parties = Parties {
+            initiator: names.first().cloned().unwrap_or_default(),
+            names,
+            target: target.name.clone(),
+            group: group.name.clone(),
             transport,
             peer,
-            scsi,
-            devices: Arc::clone(&self.shared.devices),
-            connections: AtomicU32::new(0),
-            in_flight: AtomicU32::new(0),
-            known_losses: (self.shared.devices.iter())
-                .map(|device| AtomicU64::new(device.lost_writes()))
-                .collect(),
-        })
+        };
+        self.session(scsi, parties)
+    }
+
+    fn session(&mut self, scsi: Arc<ScsiSession>, parties: Parties) -> Arc<Session> {
+        let id = SessionId(self.next_session);
+        self.next_session += 1;
+        let devices = Arc::clone(&self.shared.table);
+        Arc::new(Session::new(id, parties, scsi, devices))
     }
 
     pub(super) fn make_connection(
@@ -436,9 +430,6 @@ impl Control {
         let shard = self
             .least_busy(port, completions)
             .ok_or(AdmitError::Full("no completion queue has room"))?;
-        let caches = (self.shared.devices.iter())
-            .map(|device| device.cache(&request.adapter))
-            .collect();
         let Some(Some(adapter)) = self.ports.get_mut(port) else {
             return Err(AdmitError::Full("its adapter cannot be served"));
         };
@@ -465,14 +456,7 @@ impl Control {
             depth,
             max_sge: config.send_sge as usize,
             reads_free: u32::from(reads),
-            ..Connection::new(
-                key,
-                port,
-                newcomer.session,
-                newcomer.protocol,
-                buffers,
-                caches,
-            )
+            ..Connection::new(key, port, newcomer.session, newcomer.protocol, buffers)
         });
         for slot in 0..receives {
             if let Err(error) = connection.post_receive(slot) {

@@ -11,6 +11,7 @@ use pagecast_rdma::windows::{Mode, Statistics};
 
 use super::Shared;
 use super::addresses::{infiniband_ports, rdma_addresses};
+use super::inventory::Inventory;
 use super::reservation_reports;
 use super::targets::Target;
 use crate::config::edit::Edit;
@@ -31,6 +32,7 @@ use crate::srp::names::{PortId, login_line, login_line_native};
 impl Management for Shared {
     fn status(&self) -> Status {
         let (sessions, connections) = self.logged_in();
+        let inventory = self.inventory();
         Status {
             state: if self.stopping.load(SeqCst) {
                 DaemonState::Stopping
@@ -40,19 +42,18 @@ impl Management for Shared {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             uptime_seconds: self.started.elapsed().as_secs(),
-            devices: self.devices.len(),
-            targets: self.targets.len(),
+            devices: inventory.config.devices.len(),
+            targets: inventory.targets.len(),
             sessions,
             connections,
             adapters: self.adapters().iter().map(adapter_report).collect(),
-            warnings: self.warnings(),
+            warnings: self.warnings(&inventory),
         }
     }
 
     fn devices(&self) -> Vec<DeviceReport> {
         let adapters = self.adapters().clone();
-        self.devices
-            .iter()
+        (self.inventory().devices.iter())
             .map(|device| report(device, &adapters))
             .collect()
     }
@@ -63,12 +64,13 @@ impl Management for Shared {
         size: Option<u64>,
         force: bool,
     ) -> Result<ResizeReport, ResizeError> {
-        let device = self.devices.iter().find(|device| device.name == name);
-        let device = device.ok_or(ResizeError::NoDevice)?;
+        let inventory = self.inventory();
+        let device = inventory.device(name).ok_or(ResizeError::NoDevice)?;
         if self.stopping.load(SeqCst) {
             return Err(ResizeError::Stopping);
         }
         let resized = device.resize(size, force, PATIENCE)?;
+        self.keep_size(device)?;
         Ok(ResizeReport {
             name: device.name.clone(),
             size: resized.now,
@@ -90,10 +92,9 @@ impl Management for Shared {
     }
 
     fn targets(&self) -> Vec<TargetReport> {
-        self.targets
-            .iter()
-            .map(|target| self.target_report(target))
-            .collect()
+        let inventory = self.inventory();
+        let report = |target: &Arc<Target>| self.target_report(&inventory, target);
+        inventory.targets.iter().map(report).collect()
     }
 
     fn sessions(&self) -> Vec<SessionReport> {
@@ -110,7 +111,7 @@ impl Management for Shared {
         };
         let staging = gauge(|gauge| gauge.staging_total.load(Relaxed));
         let mut total = DeviceCounters::default();
-        for device in self.devices.iter() {
+        for device in &self.inventory().devices {
             add(&mut total, &counters(device));
         }
         let (sessions, connections) = self.logged_in();
@@ -129,27 +130,28 @@ impl Management for Shared {
         }
     }
 
-    fn change(&self, _edits: &[Edit]) -> Result<ChangeReport, ChangeError> {
-        Err(ChangeError::Failed("not yet".to_owned()))
+    fn change(&self, edits: &[Edit]) -> Result<ChangeReport, ChangeError> {
+        self.make_changes(edits)
     }
 
-    fn reload(&self, _force: bool) -> Result<ChangeReport, ChangeError> {
-        Err(ChangeError::Failed("not yet".to_owned()))
+    fn reload(&self, force: bool) -> Result<ChangeReport, ChangeError> {
+        self.read_again(force)
     }
 
     fn config(&self) -> ConfigReport {
         ConfigReport {
-            file: None,
-            config: serde_json::Value::Null,
+            file: self.kept.file(),
+            // Names, numbers and paths that came from JSON text: nothing in it can fail.
+            config: serde_json::to_value(&self.inventory().config).unwrap_or_default(),
         }
     }
 
-    fn save_config(&self, _file: &Path, _force: bool) -> Result<SaveReport, ChangeError> {
-        Err(ChangeError::Failed("not yet".to_owned()))
+    fn save_config(&self, file: &Path, force: bool) -> Result<SaveReport, ChangeError> {
+        self.save_elsewhere(file, force)
     }
 
-    fn close_session(&self, _id: u64) -> Option<SessionReport> {
-        None
+    fn close_session(&self, id: u64) -> Option<SessionReport> {
+        self.end_session(id)
     }
 
     fn events(&self) -> Subscription {
@@ -172,16 +174,19 @@ impl Shared {
         self.ready.load(SeqCst) && !self.stopping.load(SeqCst)
     }
 
-    fn warnings(&self) -> Vec<String> {
+    fn warnings(&self, inventory: &Inventory) -> Vec<String> {
         let windows = self.windows.statistics();
-        let mut warnings = self.warnings.clone();
+        let mut warnings = inventory.warnings.clone();
         if windows.limit_bytes < self.windows.settings().budget_bytes {
             warnings.push(format!(
                 "the kernel refused to pin more than {} MiB of page cache; raise RLIMIT_MEMLOCK (LimitMEMLOCK=infinity)",
                 windows.limit_bytes >> 20
             ));
         }
-        for device in self.devices.iter().filter(|device| device.is_failed()) {
+        for device in &inventory.offline {
+            warnings.push(format!("device {}: {}", device.config.name, device.why));
+        }
+        for device in (inventory.devices.iter()).filter(|device| device.is_failed()) {
             warnings.push(format!(
                 "device {}: its store is smaller than it was, or gone",
                 device.name
@@ -191,7 +196,7 @@ impl Shared {
     }
 
     /// What to type on an initiator of iSCSI or iSER, for each way to a portal.
-    fn iscsi_commands(&self, target: &Target, portal: &Portal) -> Vec<String> {
+    fn iscsi_commands(inventory: &Inventory, target: &Target, portal: &Portal) -> Vec<String> {
         let config = &target.config;
         // Groups may differ; the one that comes first is the example.
         let group_chap = config.groups.iter().find_map(|group| config.chap_of(group));
@@ -199,18 +204,20 @@ impl Shared {
             transport: portal.transport,
             iqn: &target.identity.iqn,
             chap: group_chap.or(config.chap.as_ref()),
-            discovery_chap: self.discovery_chap.as_ref(),
+            discovery_chap: inventory.config.discovery_chap.as_ref(),
         };
         let commands = |portal| login.commands(portal);
         reachable(portal).into_iter().flat_map(commands).collect()
     }
 
-    fn target_report(&self, target: &Target) -> TargetReport {
+    fn target_report(&self, inventory: &Inventory, target: &Target) -> TargetReport {
         let mut commands: BTreeMap<Transport, Vec<String>> = BTreeMap::new();
         for portal in &target.config.portals {
             let lines = match portal.transport {
                 Transport::Srp => login_lines(target.port_id(), portal),
-                Transport::Iser | Transport::IscsiTcp => self.iscsi_commands(target, portal),
+                Transport::Iser | Transport::IscsiTcp => {
+                    Self::iscsi_commands(inventory, target, portal)
+                }
                 Transport::NvmeRdma => nvme_lines(target, portal),
             };
             commands.entry(portal.transport).or_default().extend(lines);
@@ -415,12 +422,12 @@ fn add(sum: &mut DeviceCounters, one: &DeviceCounters) {
     sum.errors += one.errors;
 }
 
-fn session_report(session: &Arc<Session>) -> SessionReport {
+pub(super) fn session_report(session: &Arc<Session>) -> SessionReport {
     SessionReport {
         id: session.id.0,
         initiator: session.initiator.clone(),
         target: session.target.clone(),
-        group: session.group.clone(),
+        group: session.group().to_string(),
         transport: session.transport.to_string(),
         peer: session.peer.clone(),
         connections: session.connections.load(Relaxed),

@@ -1,6 +1,7 @@
 //! What a discovery controller tells its host: every way to every target that the host may see, and who else may know more.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use pagecast_core::nvme::DiscoverySource;
 
@@ -30,7 +31,7 @@ impl DiscoverySource for DiscoveryLog {
 impl DiscoveryLog {
     /// `names` are the host's, `local` is where it came in, as it dialled it.
     pub(super) fn new(
-        targets: &[Target],
+        targets: &[Arc<Target>],
         referrals: &[Referral],
         names: &[String],
         local: Option<SocketAddr>,
@@ -86,7 +87,7 @@ impl DiscoveryLog {
 }
 
 /// Every portal for NVMe once, in the order of the configuration.
-fn portals(targets: &[Target]) -> Vec<(IpAddr, u16)> {
+fn portals(targets: &[Arc<Target>]) -> Vec<(IpAddr, u16)> {
     let mut list = Vec::new();
     for target in targets {
         for portal in target.config.portals.iter().filter_map(nvme) {

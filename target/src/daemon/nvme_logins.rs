@@ -19,12 +19,11 @@ use pagecast_core::scsi::PortName;
 use pagecast_rdma::fabric::{ConnectRequest, PeerAddress};
 
 use super::adapters::staging_share;
-use super::listeners::Portal;
 use super::logins::{AdmitError, Answer, Arrival, Identity, Newcomer, SPARE_RECEIVES};
 use super::nvme_discovery::DiscoveryLog;
 use super::targets::relative_port;
 use super::{Control, Entry, Nexus, Origin, devices};
-use crate::config::Transport;
+use crate::config::{Portal, Transport};
 use crate::iscsi::directory::PORTAL_GROUP;
 use crate::nvme::auth::{Credentials, Exchange};
 use crate::nvme::capsule::IN_CAPSULE;
@@ -113,7 +112,7 @@ impl Control {
     pub(super) fn open_nvme(
         &mut self,
         request: &ConnectRequest,
-        portal: &Portal,
+        portal: Portal,
     ) -> Result<(), Reject> {
         let peer = match request.peer.ip() {
             Some(ip) => ip.to_string(),
@@ -164,7 +163,7 @@ impl Control {
     fn open_queue(
         &mut self,
         request: &ConnectRequest,
-        portal: &Portal,
+        portal: Portal,
         peer: &str,
         queue: u16,
         entries: u16,
@@ -267,7 +266,7 @@ impl Control {
         key: ConnectionKey,
         connect: &NvmeConnect,
     ) -> Result<Admitted, Completion> {
-        let shared = Arc::clone(&self.shared);
+        let inventory = self.shared.inventory();
         let data = &connect.data;
         let host = &data.host;
         let (peer, origin) = self.newcomer(key)?;
@@ -289,15 +288,13 @@ impl Control {
         if data.subsystem == DISCOVERY_NQN {
             return self.connect_discovery(key, connect, peer, &origin);
         }
-        let mut here = origin
-            .targets
-            .iter()
-            .filter_map(|&index| shared.targets.get(index));
+        let mut here = inventory.targets_at(origin.portal);
         let Some(target) = here.find(|target| target.identity.nqn == data.subsystem) else {
             refused("no target of this portal has that name");
             return Err(invalid_in_data(at::SUBSYSTEM));
         };
-        let Some(group) = target.group_of(&[host.nqn.clone(), peer.clone()]) else {
+        let names = vec![host.nqn.clone(), peer.clone()];
+        let Some(group) = target.group_of(&names) else {
             refused(
                 "no access group admits it; add its name to \"initiators\" of a group of this target",
             );
@@ -311,7 +308,7 @@ impl Control {
         let after = self.leaving(&target.name, &host.nqn);
         let arrival = Arrival {
             transport: Transport::NvmeRdma,
-            initiator: host.nqn.clone(),
+            names,
             peer,
             // Nobody sees it: namespaces have no port.
             port: PortName::Iscsi {
@@ -361,8 +358,9 @@ impl Control {
         let id = (self.controllers.free_id()).ok_or(Completion::from(Status::CONNECT_BUSY))?;
         tracing::info!(host = %host.nqn, %peer, "discovery");
         let names = [host.nqn.clone(), peer.clone()];
-        let (targets, referrals) = (&self.shared.targets, &self.shared.referrals);
-        let log = DiscoveryLog::new(targets, referrals, &names, origin.local);
+        let inventory = self.shared.inventory();
+        let referrals = &inventory.config.discovery_referrals;
+        let log = DiscoveryLog::new(&inventory.targets, referrals, &names, origin.local);
         let kind = Kind::Discovery(Arc::new(log));
         let session = self.session_without_units(Transport::NvmeRdma, host.nqn.clone(), peer);
         let association = Association {
@@ -403,7 +401,7 @@ impl Control {
         key: ConnectionKey,
         connect: &NvmeConnect,
     ) -> Result<Admitted, Completion> {
-        let shared = Arc::clone(&self.shared);
+        let inventory = self.shared.inventory();
         let (peer, origin) = self.newcomer(key)?;
         let (data, queue) = (&connect.data, connect.command.queue);
         let refused = |why: &str| {
@@ -418,12 +416,11 @@ impl Control {
         // write of theirs that came to the device late would overwrite what it writes from now on.
         // Whoever knows a controller's names may come only from where the controller could have come from.
         let admits = |session: &Session| {
-            let here = origin.targets.iter();
-            let mut here = here.filter_map(|&index| shared.targets.get(index));
+            let mut here = inventory.targets_at(origin.portal);
             let target = here.find(|target| target.identity.nqn == data.subsystem);
             let group =
                 target.and_then(|target| target.group_of(&[data.host.nqn.clone(), peer.clone()]));
-            group.is_some_and(|group| group.name == session.group)
+            group.is_some_and(|group| *group.name == *session.group())
         };
         let nexus = Nexus::Nvme(data.controller);
         let all = self.connections.iter();
@@ -629,7 +626,7 @@ mod tests {
     use pagecast_core::scsi::{ScsiSession, TargetPort};
 
     use super::*;
-    use crate::session::SessionId;
+    use crate::session::{Parties, SessionId};
 
     fn association(id: u16) -> Association {
         let port = TargetPort {
@@ -637,19 +634,16 @@ mod tests {
             group: 1,
             name: PortName::Srp([0; 16]),
         };
-        let session = Session {
-            id: SessionId(1),
+        let parties = Parties {
             initiator: String::new(),
+            names: Vec::new(),
             target: String::new(),
             group: String::new(),
             transport: Transport::NvmeRdma,
             peer: String::new(),
-            scsi: ScsiSession::new(port, None, &BTreeMap::new()),
-            devices: Arc::new([]),
-            connections: 0.into(),
-            in_flight: 0.into(),
-            known_losses: Box::default(),
         };
+        let scsi = ScsiSession::new(port, None, &BTreeMap::new());
+        let session = Session::new(SessionId(1), parties, scsi, Arc::default());
         let setup = ControllerSetup {
             kind: Kind::Io,
             id,

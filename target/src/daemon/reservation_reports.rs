@@ -15,7 +15,9 @@ use crate::device::reservations::names::{InitiatorName, Key, protocol, type_name
 
 impl Shared {
     pub(super) fn reservation_reports(&self) -> Vec<ReservationReport> {
-        self.devices.iter().map(|device| report(device)).collect()
+        (self.inventory().devices.iter())
+            .map(|device| report(device))
+            .collect()
     }
 
     pub(super) fn wipe_reservations(
@@ -23,8 +25,8 @@ impl Shared {
         name: &str,
         force: bool,
     ) -> Result<ReservationsCleared, ClearError> {
-        let device = self.devices.iter().find(|device| device.name == name);
-        let device = device.ok_or(ClearError::NoDevice)?;
+        let inventory = self.inventory();
+        let device = inventory.device(name).ok_or(ClearError::NoDevice)?;
         if self.stopping.load(SeqCst) {
             return Err(ClearError::Stopping);
         }

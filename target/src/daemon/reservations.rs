@@ -274,7 +274,7 @@ mod tests {
     use pagecast_rdma::local::NoFabric;
 
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, Document};
     use crate::daemon::Daemon;
     use crate::identity::MachineId;
     use crate::shard::messages::mailbox;
@@ -290,7 +290,13 @@ mod tests {
         std::fs::create_dir(&state).expect("made");
         let machine = MachineId::from_bytes([1; 16]);
         let fabric = Arc::new(NoFabric);
-        let daemon = Daemon::build(&config, &machine, &state, fabric, Instant::now());
+        let daemon = Daemon::build(
+            (Document::from_config(&config), config),
+            &machine,
+            &state,
+            fabric,
+            Instant::now(),
+        );
         (daemon.expect("built"), state)
     }
 
@@ -301,7 +307,7 @@ mod tests {
     #[test]
     fn works_that_were_asked_for_are_made_in_order_before_the_end() {
         let (daemon, state) = daemon("order");
-        let device = &daemon.shared.devices[0];
+        let device = &daemon.shared.inventory().devices[0];
         let changer = Changer::default();
         let (control, inbox) = mailbox().expect("a mailbox");
         let thread = changer.start(control).expect("a thread");
@@ -349,7 +355,7 @@ mod tests {
     #[test]
     fn operators_are_answered() {
         let (daemon, state) = daemon("wipe");
-        let device = &daemon.shared.devices[0];
+        let device = &daemon.shared.inventory().devices[0];
         let registrations = BTreeMap::from([(host(1), 1)]);
         let table = Table::restore(4096, registrations, None).expect("good");
         device.unit.reservations().restore(table);

@@ -106,7 +106,7 @@ fn thread_error(source: io::Error) -> StartError {
 /// Makes what was acknowledged durable: the initiators' caches may be gone with their sessions.
 fn flush(shared: &super::Shared) -> bool {
     let mut all = true;
-    for device in shared.devices.iter() {
+    for device in &shared.inventory().devices {
         if let Err(error) = device.backend.execute(&pagecast_backends::Operation::Flush) {
             tracing::error!(device = %device.name, %error, "cannot flush");
             all = false;
@@ -138,9 +138,6 @@ fn serve(control: &mut Control, signals: &UnixStream, stopping: &dyn Fn()) -> io
     watch(&set, signals, SIGNALS)?;
     watch(&set, control.inbox.event_fd(), MAIL)?;
     watch(&set, control.manager.event_fd(), MANAGER)?;
-    for portal in &control.tcp_portals {
-        watch(&set, portal.event_fd(), TCP)?;
-    }
     let mut watched: [Option<Arc<dyn Adapter>>; MAX_ADAPTERS] = Default::default();
     let mut next_scan = Instant::now() + SCAN;
     let mut next_period = Instant::now() + PERIOD;
@@ -148,6 +145,15 @@ fn serve(control: &mut Control, signals: &UnixStream, stopping: &dyn Fn()) -> io
     let mut events = Vec::with_capacity(16);
     loop {
         watch_adapters(&set, control, &mut watched)?;
+        // Sockets that are closed leave the set by themselves.
+        for portal in control
+            .tcp_portals
+            .iter_mut()
+            .filter(|portal| !portal.watched)
+        {
+            watch(&set, portal.event_fd(), TCP)?;
+            portal.watched = true;
+        }
         let busy = control.turn();
         if control.is_stopped() {
             return Ok(());

@@ -6,11 +6,10 @@ use pagecast_core::reservations::InitiatorPort;
 use pagecast_core::scsi::PortName;
 use pagecast_rdma::fabric::{ConnectRequest, PeerAddress};
 
-use super::listeners::Portal;
 use super::logins::{AdmitError, Answer, Arrival, Identity, Newcomer};
 use super::targets::Target;
 use super::{Control, Nexus, Origin};
-use crate::config::Transport;
+use crate::config::{Portal, Transport};
 use crate::shard::messages::{CloseReason, ConnectionKey};
 use crate::shard::protocol::Protocol;
 use crate::shard::srp::Channel;
@@ -29,7 +28,7 @@ impl Control {
     pub(super) fn admit_srp(
         &mut self,
         request: &ConnectRequest,
-        portal: &Portal,
+        portal: Portal,
     ) -> Result<(), Option<LoginReject>> {
         let peer = request.peer;
         let over = match peer {
@@ -40,10 +39,8 @@ impl Control {
             tracing::warn!(%peer, %error, "refused a login");
             None
         })?;
-        let shared = Arc::clone(&self.shared);
-        let candidates: Vec<&Target> = (portal.targets.iter())
-            .filter_map(|&index| shared.targets.get(index))
-            .collect();
+        let inventory = self.shared.inventory();
+        let candidates: Vec<&Arc<Target>> = inventory.targets_at(portal).collect();
         let wanted = candidates
             .iter()
             .find(|target| target.port_id() == login.target_port)
@@ -64,7 +61,7 @@ impl Control {
             refused(&reject.reason);
             Some(reject)
         })?;
-        self.open_srp(request, target, &checked, &names)
+        self.open_srp(request, portal, target, &checked, &names)
             .map_err(|error| {
                 match &error {
                     AdmitError::NoGroup => refused(&format_args!(
@@ -87,6 +84,7 @@ impl Control {
     fn open_srp(
         &mut self,
         request: &ConnectRequest,
+        portal: Portal,
         target: &Target,
         login: &Login,
         names: &[String],
@@ -103,7 +101,7 @@ impl Control {
             .cloned();
         // The name alone opens no door: a channel joins only from where its session could come as well.
         if let Some(session) = &existing
-            && (session.group != group.name || session.target != target.name)
+            && (*session.group() != *group.name || session.target != target.name)
         {
             return Err(AdmitError::NoGroup);
         }
@@ -118,7 +116,7 @@ impl Control {
         }
         let arrival = Arrival {
             transport: Transport::Srp,
-            initiator: names.first().cloned().unwrap_or_default(),
+            names: names.to_vec(),
             peer: request.peer.to_string(),
             port: PortName::Srp(login.target_port.0),
             identity: Some(Identity::Scsi(InitiatorPort::Srp(login.initiator_port.0))),
@@ -147,7 +145,7 @@ impl Control {
             Some(request.connection),
             Some(Nexus::Srp(nexus)),
             completions,
-            Origin::default(),
+            Origin::of(portal),
         );
         self.log_in(key, Nexus::Srp(nexus), &session);
         let after = self.replaced_by(nexus, key, login.action);

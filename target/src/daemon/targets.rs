@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pagecast_core::access::{Pattern, first_group};
-use pagecast_core::scsi::LogicalUnit;
+use pagecast_core::access::{Admission, Pattern, first_group};
+use pagecast_core::scsi::Mapping;
 
-use crate::config::{Config, TargetConfig, Transport};
+use crate::config::{Config, LunConfig, TargetConfig, Transport};
 use crate::device::Device;
 use crate::identity::{MachineId, TargetIdentity};
 use crate::iscsi::directory::Credentials;
@@ -31,10 +31,12 @@ pub struct Target {
 pub struct Group {
     /// Its name.
     pub name: String,
+    /// Whoever belongs to no other group belongs to it.
+    pub default: bool,
     /// Who belongs to it.
     pub patterns: Vec<Pattern>,
     /// What they see.
-    pub luns: BTreeMap<u32, Arc<LogicalUnit>>,
+    pub luns: BTreeMap<u32, Mapping>,
     /// What iSCSI initiators have to prove.
     pub credentials: Option<Arc<Credentials>>,
     /// What NVMe hosts have to prove.
@@ -49,8 +51,14 @@ impl Target {
 
     /// The first group that admits an initiator with these names.
     pub fn group_of(&self, names: &[String]) -> Option<&Group> {
-        let groups = self.groups.iter();
-        first_group(groups.map(|group| (group, &group.patterns[..])), names)
+        let groups = self.groups.iter().map(|group| {
+            let admission = Admission {
+                patterns: &group.patterns,
+                default: group.default,
+            };
+            (group, admission)
+        });
+        first_group(groups, names)
     }
 
     /// The same for an iSCSI initiator: it is known by its name and by its address.
@@ -73,7 +81,7 @@ pub fn relative_port(transport: Transport) -> u16 {
 pub fn scsi_ports(config: &Config, device: &str) -> Vec<u16> {
     let sees = |target: &&TargetConfig| {
         let mut maps = target.groups.iter().flat_map(|group| group.luns.values());
-        maps.any(|name| name.as_ref() == device)
+        maps.any(|lun| lun.device.as_ref() == device)
     };
     let portals = (config.targets.iter().filter(sees)).flat_map(|target| &target.portals);
     let mut ports: Vec<u16> = portals
@@ -86,36 +94,42 @@ pub fn scsi_ports(config: &Config, device: &str) -> Vec<u16> {
 }
 
 /// The targets of a configuration.
-pub fn of(config: &Config, machine: &MachineId, devices: &[Arc<Device>]) -> Vec<Target> {
-    let unit = |name: &str| {
-        let device = devices.iter().find(|device| device.name == name)?;
-        Some(Arc::clone(&device.unit))
+pub fn of(config: &Config, machine: &MachineId, devices: &[Arc<Device>]) -> Vec<Arc<Target>> {
+    let unit = |lun: &LunConfig| {
+        let device = devices.iter().find(|device| device.name == *lun.device)?;
+        Some(Mapping {
+            unit: Arc::clone(&device.unit),
+            read_only: lun.read_only,
+        })
     };
     config
         .targets
         .iter()
-        .map(|target| Target {
-            name: target.name.to_string(),
-            identity: TargetIdentity::of(machine, target),
-            groups: target
-                .groups
-                .iter()
-                .map(|group| Group {
-                    name: group.name.to_string(),
-                    credentials: (target.chap_of(group))
-                        .map(|chap| Arc::new(Credentials::from(chap))),
-                    dhchap: (target.dhchap_of(group))
-                        .map(|dhchap| Arc::new(auth::Credentials::from(dhchap))),
-                    patterns: group.initiators.iter().map(Pattern::new).collect(),
-                    // The configuration was checked: every name is a device's.
-                    luns: group
-                        .luns
-                        .iter()
-                        .filter_map(|(&lun, name)| Some((u32::from(lun), unit(name)?)))
-                        .collect(),
-                })
-                .collect(),
-            config: target.clone(),
+        .map(|target| {
+            Arc::new(Target {
+                name: target.name.to_string(),
+                identity: TargetIdentity::of(machine, target),
+                groups: target
+                    .groups
+                    .iter()
+                    .map(|group| Group {
+                        name: group.name.to_string(),
+                        credentials: (target.chap_of(group))
+                            .map(|chap| Arc::new(Credentials::from(chap))),
+                        dhchap: (target.dhchap_of(group))
+                            .map(|dhchap| Arc::new(auth::Credentials::from(dhchap))),
+                        default: group.default,
+                        patterns: group.initiators.iter().map(Pattern::new).collect(),
+                        // The configuration was checked: every name is a device's.
+                        luns: group
+                            .luns
+                            .iter()
+                            .filter_map(|(&lun, mapped)| Some((u32::from(lun), unit(mapped)?)))
+                            .collect(),
+                    })
+                    .collect(),
+                config: target.clone(),
+            })
         })
         .collect()
 }

@@ -45,6 +45,9 @@ pub enum ResizeError {
     /// The daemon ends.
     #[error("the daemon is stopping; change the store, and start it again")]
     Stopping,
+    /// It has the new size, but the configuration does not say so.
+    #[error("it has the new size now, but not when the daemon is started again: {0}")]
+    NotKept(String),
     /// Another one is at work.
     #[error("it is being resized already; wait until that is done, and try again")]
     Busy,

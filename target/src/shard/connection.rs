@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use pagecast_core::scsi::ScsiChannel;
+use pagecast_core::scsi::{ScsiChannel, UnitIndex};
 use pagecast_rdma::fabric::{Chain, Operation, PostError, QueuePair};
 use pagecast_rdma::slots::Slots;
 use pagecast_rdma::windows::WindowCache;
 
 use super::messages::{CloseReason, ConnectionKey};
 use super::order::Order;
+use super::port::Port;
 use super::protocol::Protocol;
 use super::stream::Stream;
 use super::task::TaskId;
 use super::work_id::{self, Kind};
+use crate::device::Device;
 use crate::session::Session;
 
 /// How long a connection may take to flush what is posted before its queue pair is destroyed regardless.
@@ -35,8 +37,8 @@ pub struct Connection {
     pub key: ConnectionKey,
     /// Number of its adapter.
     pub port: usize,
-    /// The windows on its adapter of each device, by device index; none where there can be none.
-    pub caches: Box<[Option<Arc<WindowCache>>]>,
+    /// The devices that it has met, by the number that its logical units have in `scsi`.
+    pub disks: Vec<Option<Disk>>,
     /// The session that it belongs to.
     pub session: Arc<Session>,
     /// Its view of the session's logical units.
@@ -90,6 +92,15 @@ pub struct MessageBuffers {
     pub send: Slots,
 }
 
+/// A device, as a connection reaches it.
+#[derive(Debug)]
+pub struct Disk {
+    /// The device.
+    pub device: Arc<Device>,
+    /// Its windows on the connection's adapter, if there can be any.
+    pub windows: Option<Arc<WindowCache>>,
+}
+
 impl MessageBuffers {
     /// Registered bytes.
     pub fn bytes(&self) -> usize {
@@ -105,7 +116,6 @@ impl Connection {
         session: Arc<Session>,
         protocol: Protocol,
         buffers: MessageBuffers,
-        caches: Box<[Option<Arc<WindowCache>>]>,
     ) -> Self {
         let tasks = buffers.receive.count();
         Self {
@@ -115,7 +125,7 @@ impl Connection {
             stream: None,
             key,
             port,
-            caches,
+            disks: Vec::new(),
             scsi: session.scsi.channel(),
             session,
             protocol,
@@ -137,6 +147,30 @@ impl Connection {
             order: Order::default(),
             tasks: Vec::with_capacity(tasks),
         }
+    }
+
+    /// The device behind a logical unit; none if it is out of service.
+    #[inline]
+    pub fn disk(&mut self, unit: UnitIndex, ports: &[Option<Box<Port>>]) -> Option<&Disk> {
+        if !matches!(self.disks.get(unit.number()), Some(Some(_))) {
+            self.meet(unit, ports)?;
+        }
+        self.disks.get(unit.number())?.as_ref()
+    }
+
+    #[cold]
+    fn meet(&mut self, unit: UnitIndex, ports: &[Option<Box<Port>>]) -> Option<()> {
+        let number = self.scsi.unit(unit).id().0 as usize;
+        let device = self.session.devices.get(number)?;
+        self.session.meets(&device);
+        let port = ports.get(self.port).and_then(Option::as_ref);
+        let windows = port.and_then(|port| device.cache(&port.adapter));
+        if self.disks.len() <= unit.number() {
+            self.disks.resize_with(unit.number() + 1, || None);
+        }
+        let place = self.disks.get_mut(unit.number())?;
+        *place = Some(Disk { device, windows });
+        Some(())
     }
 
     /// Posts a receive on a slot.

@@ -40,7 +40,7 @@ impl Copying {
     /// Nothing copied yet. None if a unit is not of the session.
     pub(super) fn new(segments: &[CopySegment], durable: bool, session: &Session) -> Option<Self> {
         let segment = |segment: &CopySegment| {
-            let device = |tag: u32| session.device(tag as usize).cloned();
+            let device = |tag: u32| session.devices.get(tag as usize);
             Some(Segment {
                 source: device(segment.source.0)?,
                 from: segment.source_offset,

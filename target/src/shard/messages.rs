@@ -15,6 +15,7 @@ use super::connection::{Connection, MessageBuffers};
 use super::manage::{AbortRequest, AbortTicket};
 use super::port::Port;
 use super::task::TaskId;
+use crate::daemon::configure::Step;
 use crate::device::Device;
 use crate::device::range_locks::Ticket;
 use crate::iscsi::login::{LoginStatus, LoginSummary};
@@ -49,6 +50,8 @@ pub enum ShardMessage {
     Abort(AbortRequest),
     /// What was preempted has not gone by itself: peers that hold it up lose their connections.
     Break(Arc<AbortTicket>),
+    /// Let go of devices that are in no LUN map any more; the sender is dropped when none is left.
+    Prune(Sender<()>),
     /// All that a task management function waited for is gone; and whether there was anything.
     AbortDone(TaskId, bool),
     /// Finish what is in flight, take no new commands, close every connection.
@@ -150,6 +153,8 @@ pub enum ControlMessage {
     },
     /// Change the reservations of a device, durably. Ends in [`ShardMessage::Reserved`].
     Reserve(Box<ReservationWork>),
+    /// Do this for a change of the configuration.
+    Step(Box<Step>),
     /// Message buffers that were registered in the background.
     Buffers {
         /// On which adapter.
@@ -228,6 +233,8 @@ pub enum CloseReason {
     HandshakeFailed,
     /// An operator asked for it.
     Operator,
+    /// No access group admits its initiator any more.
+    NotAdmitted,
 }
 
 /// The sending side of a mailbox: a channel, and a descriptor that wakes the receiver from its sleep.

@@ -7,6 +7,7 @@ use pagecast_core::block::{BlockFault, BlockOp, Compare, Transfer};
 use pagecast_core::scsi::{BlockCommand, Command, Plan, ScsiChannel, Status, UnitId};
 
 use super::Shard;
+use super::connection::Disk;
 use super::manage::ManagementRequest;
 use super::messages::{CloseReason, ControlMessage};
 use super::order::{Kept, Order};
@@ -224,12 +225,11 @@ impl Shard {
     pub(super) fn start_block(&mut self, id: TaskId, command: BlockCommand) {
         let task = self.tasks.get(id);
         let slot = usize::from(task.connection);
-        let Some(Some(connection)) = self.connections.get(slot) else {
+        let Some(Some(connection)) = self.connections.get_mut(slot) else {
             return;
         };
-        let unit = connection.scsi.unit(command.unit);
-        let size = unit.block_size();
-        let Some(device) = connection.session.device(unit.id().0 as usize) else {
+        let size = connection.scsi.unit(command.unit).block_size();
+        let Some(Disk { device, .. }) = connection.disk(command.unit, &self.ports) else {
             task.ending = Ending::Unknown;
             return self.transmit(id);
         };

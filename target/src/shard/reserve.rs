@@ -8,6 +8,7 @@ use pagecast_core::reservations::Refusal;
 use pagecast_core::scsi::ReservationCommand;
 
 use super::Shard;
+use super::connection::Disk;
 use super::manage::AbortRequest;
 use super::messages::{ControlMessage, ReservationWork, Reserved, ShardMessage};
 use super::protocol::Protocol;
@@ -19,11 +20,10 @@ impl Shard {
     pub(super) fn start_reservation(&mut self, id: TaskId, command: ReservationCommand) {
         let task = self.tasks.get(id);
         let slot = usize::from(task.connection);
-        let Some(Some(connection)) = self.connections.get(slot) else {
+        let Some(Some(connection)) = self.connections.get_mut(slot) else {
             return;
         };
-        let unit = connection.scsi.unit(command.unit);
-        let Some(device) = connection.session.device(unit.id().0 as usize) else {
+        let Some(Disk { device, .. }) = connection.disk(command.unit, &self.ports) else {
             task.ending = Ending::Unknown;
             return self.transmit(id);
         };

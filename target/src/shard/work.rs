@@ -117,7 +117,9 @@ impl Shard {
             return Ok(true);
         }
         if let Some(Some(connection)) = self.connections.get(usize::from(task.connection))
-            && let Some(Some(windows)) = connection.caches.get(device.index)
+            && let Some((unit, _)) = task.command
+            && let Some(Some(disk)) = connection.disks.get(unit.number())
+            && let Some(windows) = &disk.windows
             && let Some(lease) = windows.acquire(offset, bytes as u32, &mut task.local)
         {
             task.lease = Some(lease);

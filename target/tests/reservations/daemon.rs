@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use pagecast_rdma::local::NoFabric;
-use pagecastd::config::Config;
+use pagecastd::config::{Config, Document};
 use pagecastd::control::{ClearError, Management};
 use pagecastd::daemon::{Daemon, StartError};
 use pagecastd::identity::MachineId;
@@ -22,14 +22,20 @@ fn start(directory: &Scratch, keys: &str) -> Result<Daemon, StartError> {
     let config = Config::parse(&config, "test").expect("good");
     let machine = MachineId::from_bytes([7; 16]);
     let fabric = Arc::new(NoFabric);
-    Daemon::build(&config, &machine, directory.path(), fabric, Instant::now())
+    Daemon::build(
+        (Document::from_config(&config), config),
+        &machine,
+        directory.path(),
+        fabric,
+        Instant::now(),
+    )
 }
 
 #[test]
 fn reservations_are_there_after_a_restart() {
     let directory = Scratch::new();
     let daemon = start(&directory, "").expect("started");
-    let device = &daemon.shared.devices[0];
+    let device = &daemon.shared.inventory().devices[0];
     assert!(
         device
             .unit
@@ -42,7 +48,7 @@ fn reservations_are_there_after_a_restart() {
     device.reservations.save(&tables()[1]).expect("saved");
     drop(daemon);
     let daemon = start(&directory, r#", "max_registrants": 16"#).expect("started");
-    let device = &daemon.shared.devices[0];
+    let device = &daemon.shared.inventory().devices[0];
     assert_eq!(device.unit.model().limits.max_registrants, 16);
     assert_eq!(
         Some((*device.unit.reservations().table()).clone()),
@@ -55,7 +61,11 @@ fn a_device_without_reservations_starts_with_none() {
     let directory = Scratch::new();
     let daemon = start(&directory, r#", "reservations": false"#).expect("started");
     assert_eq!(
-        daemon.shared.devices[0].unit.model().limits.max_registrants,
+        daemon.shared.inventory().devices[0]
+            .unit
+            .model()
+            .limits
+            .max_registrants,
         0
     );
     directory.open().save(&tables()[0]).expect("saved");
@@ -161,7 +171,10 @@ fn what_cannot_be_saved_is_not_cleared() {
         text.contains("the reservations stay as they were"),
         "{text}"
     );
-    let there = daemon.shared.devices[0].unit.reservations().table();
+    let there = daemon.shared.inventory().devices[0]
+        .unit
+        .reservations()
+        .table();
     assert_eq!(Some((*there).clone()), kept(&tables()[1]));
     fs::remove_file(&path).expect("removed");
     fs::rename(directory.path().join("elsewhere"), &path).expect("renamed");

@@ -17,7 +17,7 @@ use pagecast_initiator::iscsi::request::{self, Direction};
 use pagecast_initiator::iscsi::response::{Incoming, ScsiResponse};
 use pagecast_initiator::iscsi::stream::Digests;
 use pagecast_rdma::local::NoFabric;
-use pagecastd::config::{Config, DeviceConfig};
+use pagecastd::config::{Config, DeviceConfig, Document};
 use pagecastd::daemon::{Daemon, Parts};
 use pagecastd::identity::MachineId;
 
@@ -88,7 +88,7 @@ impl World {
             let config = Config::parse(&text, "test").unwrap_or_else(|error| panic!("{error}"));
             let mut stores = Stores(None);
             let built = Daemon::build_with(
-                &config,
+                (Document::from_config(&config), config),
                 &machine,
                 &directory.join("state"),
                 Arc::new(NoFabric),
@@ -192,7 +192,7 @@ impl World {
     }
 
     pub(crate) fn counters(&self) -> (u64, u64) {
-        let counters = &self.daemon.shared.devices[0].counters[0];
+        let counters = &self.daemon.shared.inventory().devices[0].counters[0];
         let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         (
             load(&counters.read_bytes),

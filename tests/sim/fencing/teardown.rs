@@ -76,7 +76,7 @@ fn the_preempting_host_goes() {
 }
 
 fn generation(cluster: &Cluster) -> u32 {
-    let devices = &cluster.world.daemon.shared.devices;
+    let devices = &cluster.world.daemon.shared.inventory().devices;
     devices[0].unit.reservations().table().generation()
 }
 
