@@ -40,13 +40,14 @@ const FULL: &str = r#"{
       "portals": [ { "transport": "srp", "address": "::" },
                    { "transport": "srp", "service_id": "00000000010615b3" },
                    { "transport": "iscsi-tcp", "address": "[2001:db8::1]", "port": 3261 } ],
-      "groups": [ { "name": "g", "initiators": ["!10.0.0.?", "*"], "luns": { "16383": "a" } },
-                  { "name": "h", "initiators": [] } ] },
+      "groups": [ { "name": "g", "initiators": ["!10.0.0.?", "*"], "luns": { "16383": "a", "7": { "device": "b" }, "8": { "device": "a", "read_only": true } } },
+                  { "name": "h", "initiators": [] },
+                  { "name": "i", "default": true, "luns": { "0": "b" } } ] },
     { "name": "u", "portals": [ { "transport": "srp", "address": "::", "port": 5555 } ] }
   ],
   "io_engine": "threads", "shards": 3, "poll_time": 0, "window_size": "4MiB", "pinned_memory": "8GiB",
   "staging_memory": "16MiB", "queue_depth": 512, "max_sessions": 9, "max_it_iu_len": 4148,
-  "nop_interval": 0, "nop_timeout": "5s"
+  "nop_interval": 0, "nop_timeout": "5s", "metrics": { "address": "::1", "port": 9000 }
 }"#;
 
 fn good(text: &str) -> Config {
@@ -101,7 +102,7 @@ fn the_example() {
     assert_eq!(ram.block_size, 4096);
     let target = &config.targets[0];
     assert_eq!(target.portals[2].to_string(), "nvme-rdma 0.0.0.0:4420");
-    assert_eq!(target.groups[0].luns[&1], "ram0");
+    assert_eq!(target.groups[0].luns[&1].device, "ram0");
     assert_eq!(config.settings, Settings::default());
     assert!(config.warnings().is_empty());
 }
@@ -127,6 +128,22 @@ fn every_key() {
     assert_eq!(config.settings.nop_interval, Span::seconds(0));
     assert_eq!(config.settings.nop_timeout, Span::seconds(5));
     assert_eq!(config.settings.pinned_memory, Some(ByteSize(8 << 30)));
+    assert_eq!(config.metrics.unwrap().socket().to_string(), "[::1]:9000");
+    let groups = &config.targets[0].groups;
+    let luns: Vec<_> = (groups[0].luns.iter())
+        .map(|(lun, mapped)| (*lun, mapped.device.to_string(), mapped.read_only))
+        .collect();
+    assert_eq!(
+        luns,
+        [
+            (7, "b".to_owned(), false),
+            (8, "a".to_owned(), true),
+            (16383, "a".to_owned(), false)
+        ]
+    );
+    let defaults: Vec<bool> = groups.iter().map(|group| group.default).collect();
+    assert_eq!(defaults, [false, false, true]);
+    assert!(groups[2].initiators.is_empty());
     let portals: Vec<String> = config.targets[0]
         .portals
         .iter()
@@ -184,7 +201,7 @@ fn wrong_keys_name_the_nearest() {
         ),
         (
             with_target(r#""groups": [ { "name": "g", "initiators": [], "frobnicate": 1 } ]"#),
-            "targets[0].groups[0].frobnicate: unknown key \"frobnicate\"; known are `name`, `initiators`, `chap`, `dhchap`, `luns`",
+            "targets[0].groups[0].frobnicate: unknown key \"frobnicate\"; known are `name`, `initiators`, `default`, `chap`, `dhchap`, `luns`",
         ),
         (
             r#"{ "poll-time": 1 }"#.to_owned(),
@@ -192,7 +209,7 @@ fn wrong_keys_name_the_nearest() {
         ),
         (
             r#"{ "a b\n": 1 }"#.to_owned(),
-            "[\"a b\\n\"]: unknown key \"a b\\n\"; known are `devices`, `targets`, `discovery_chap`, `discovery_referrals`, `io_engine`, `shards`, `poll_time`, `window_size`, `pinned_memory`, `staging_memory`, `queue_depth`, `max_sessions`, `nvme_io_queues`, `max_it_iu_len`, `nop_interval`, `nop_timeout`",
+            "[\"a b\\n\"]: unknown key \"a b\\n\"; known are `devices`, `targets`, `discovery_chap`, `discovery_referrals`, `metrics`, `io_engine`, `shards`, `poll_time`, `window_size`, `pinned_memory`, `staging_memory`, `queue_depth`, `max_sessions`, `nvme_io_queues`, `max_it_iu_len`, `nop_interval`, `nop_timeout`",
         ),
     ] {
         assert_eq!(problems(&text), [expected]);
@@ -377,7 +394,35 @@ fn wrong_targets() {
         ),
         (
             r#""groups": [ { "name": "g" } ]"#,
-            "targets[0].groups[0]: the key \"initiators\" is missing; add \"initiators\": [\"*\"] to let everybody in, or name who may",
+            "targets[0].groups[0]: the key \"initiators\" is missing; add \"initiators\": [\"*\"] to let everybody in, or name who may; \"default\": true admits whoever no other group does",
+        ),
+        (
+            r#""groups": [ { "name": "g", "default": false } ]"#,
+            "targets[0].groups[0]: the key \"initiators\" is missing; add \"initiators\": [\"*\"] to let everybody in, or name who may; \"default\": true admits whoever no other group does",
+        ),
+        (
+            r#""groups": [ { "name": "g", "default": true }, { "name": "h", "initiators": [] }, { "name": "i", "default": true } ]"#,
+            "targets[0].groups[2].default: the group \"g\" is the default of this target already; keep \"default\" in one of them",
+        ),
+        (
+            r#""groups": [ { "name": "g", "initiators": [], "luns": { "0": 7 } } ]"#,
+            "targets[0].groups[0].luns[\"0\"]: 7 is not what belongs here; give a device's name in double quotes, or { \"device\": \"disk0\", \"read_only\": true }",
+        ),
+        (
+            r#""groups": [ { "name": "g", "initiators": [], "luns": { "0": { "read_only": true } } } ]"#,
+            "targets[0].groups[0].luns[\"0\"]: the key \"device\" is missing; add \"device\": \"disk0\"",
+        ),
+        (
+            r#""groups": [ { "name": "g", "initiators": [], "luns": { "0": { "device": "d", "readonly": true } } } ]"#,
+            "targets[0].groups[0].luns[\"0\"].readonly: unknown key \"readonly\"; did you mean `read_only`?",
+        ),
+        (
+            r#""groups": [ { "name": "g", "initiators": [], "luns": { "0": { "device": "d", "read_only": 1 } } } ]"#,
+            "targets[0].groups[0].luns[\"0\"].read_only: 1 is not what belongs here; give true or false, without quotes",
+        ),
+        (
+            r#""groups": [ { "name": "g", "initiators": [], "luns": { "0": { "device": "e", "read_only": true } } } ]"#,
+            "targets[0].groups[0].luns[\"0\"]: there is no device \"e\"; did you mean `d`?",
         ),
         (
             r#""groups": [ { "name": "g", "initiators": ["*", ""] } ]"#,
@@ -505,6 +550,18 @@ fn wrong_settings() {
             "nvme_io_queues: 65 is too large; give a number from 1 to 64",
         ),
         (
+            r#"{ "metrics": true }"#,
+            "metrics: true is not what belongs here; give an object: { ... }",
+        ),
+        (
+            r#"{ "metrics": { "port": 0 } }"#,
+            "metrics.port: 0 is too small; give a number from 1 to 65535",
+        ),
+        (
+            r#"{ "metrics": { "adress": "::1" } }"#,
+            "metrics.adress: unknown key \"adress\"; did you mean `address`?",
+        ),
+        (
             r#"{ "nop_timeout": 0 }"#,
             "nop_timeout: 0 is out of range; give a time with its unit, such as \"10min\", from \"1s\" to \"10min\"",
         ),
@@ -515,6 +572,75 @@ fn wrong_settings() {
     ] {
         assert_eq!(problems(text), [expected], "{text}");
     }
+}
+
+#[test]
+fn metrics_have_a_place_of_their_own() {
+    let with = |metrics: &str, portal: &str| {
+        format!(
+            r#"{{ "metrics": {{ {metrics} }}, "targets": [ {{ "name": "t", "portals": [ {portal} ] }} ] }}"#
+        )
+    };
+    let tcp = |address: &str| {
+        format!(r#"{{ "transport": "iscsi-tcp", "address": "{address}", "port": 9464 }}"#)
+    };
+    for (metrics, portal) in [
+        ("", tcp("127.0.0.1")),
+        ("", tcp("0.0.0.0")),
+        ("", tcp("::")),
+        (r#""address": "0.0.0.0""#, tcp("10.0.0.1")),
+        (r#""address": "::""#, tcp("10.0.0.1")),
+    ] {
+        let [problem] = &problems(&with(metrics, &portal))[..] else {
+            panic!("one problem");
+        };
+        let text = "9464 is taken by targets[0].portals[0]; give it another address or port";
+        assert!(
+            problem.starts_with("metrics: ") && problem.ends_with(text),
+            "{problem}"
+        );
+    }
+    for (metrics, portal) in [
+        ("", tcp("10.0.0.1")),
+        ("", tcp("::1")),
+        (r#""port": 9465"#, tcp("127.0.0.1")),
+        (r#""address": "0.0.0.0""#, tcp("2001:db8::1")),
+        ("", tcp("127.0.0.1").replace("iscsi-tcp", "iser")),
+    ] {
+        good(&with(metrics, &portal));
+    }
+
+    let config = good(r#"{ "metrics": {} }"#);
+    assert_eq!(
+        config.metrics.unwrap().socket().to_string(),
+        "127.0.0.1:9464"
+    );
+    for inside in ["127.0.0.2", "::1"] {
+        let text = format!(r#"{{ "metrics": {{ "address": "{inside}" }} }}"#);
+        assert!(good(&text).warnings().is_empty(), "{inside}");
+    }
+    let text = r#"{ "metrics": { "address": "::", "port": 99 } }"#;
+    assert_eq!(
+        good(text).warnings(),
+        [
+            "metrics are on [::]:99: everybody who can reach that address can read them, and with them the names of devices, \
+          targets and initiators; leave \"address\" out to have them on this machine alone"
+        ]
+    );
+}
+
+#[test]
+fn a_path_is_looked_at_as_it_is_meant() {
+    let text = r#"{ "devices": [ { "name": "a", "backend": "file", "path": "/srv/d.img" },
+                                 { "name": "b", "backend": "file", "path": "d.img" } ] }"#;
+    good(text);
+    let directory = Some(Path::new("/srv"));
+    let node = super::node(text, "c.json").unwrap();
+    let error = Config::from_node(&node, "c.json", directory).expect_err("one store twice");
+    assert_eq!(
+        error.to_string(),
+        "c.json: devices[1].path: the path \"/srv/d.img\" is already that of devices[0].path; two devices cannot have the same store"
+    );
 }
 
 #[test]
@@ -608,7 +734,7 @@ fn one_image() {
         ]
     );
     assert_eq!(target.groups[0].initiators, ["10.0.0.7"]);
-    assert_eq!(target.groups[0].luns[&0], "disk0");
+    assert_eq!(target.groups[0].luns[&0].device, "disk0");
     assert!(config.warnings().is_empty());
     // It is a configuration like any other.
     assert_eq!(good(&config.to_json()), config);
