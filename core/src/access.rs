@@ -5,6 +5,9 @@
 
 use std::fmt;
 
+#[cfg(any(test, feature = "testing"))]
+pub mod cases;
+
 /// A pattern for initiator names.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Pattern {

@@ -12,5 +12,6 @@ mod hostile;
 mod io;
 mod io_fixture;
 mod log;
+mod maps;
 mod reservation_events;
 mod reservations;

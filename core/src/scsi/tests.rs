@@ -7,6 +7,8 @@ mod hostile;
 mod hosts;
 mod identity;
 mod logs;
+mod maps;
+mod maps_random;
 mod modes;
 mod provisioning;
 mod reports;

@@ -33,7 +33,6 @@ pub(crate) fn dataset_management(
 
 /// Dataset Management with its ranges.
 pub(super) fn ranges(command: &Command, data: &[u8], namespace: &Namespace<'_>) -> Planned {
-    namespace.check_writable()?;
     let data = data
         .get(..length(command))
         .ok_or(Status::DATA_SGL_LENGTH_INVALID)?;

@@ -351,3 +351,47 @@ fn who_hears_of_a_change_is_under_it() {
     assert_eq!(seat.verdict(), Access::Informs);
     assert_eq!(heard(&seat), [Notice::RegistrationPreempted]);
 }
+
+#[test]
+fn a_retired_nexus_is_judged_and_nothing_else() {
+    let [a, b, ..] = four();
+    let shared = Reservations::new(Table::new(LIMIT));
+    let seats = [&a, &b].map(|one| join(&shared, one));
+    assert_eq!(shared.reserve(&seats[0]), Ok(()));
+    assert_eq!(seats[1].verdict(), Access::Always);
+    // What it had reserved is free at once, and it cannot do so again: nobody would ever free it.
+    shared.retire(&seats[0]);
+    assert!(!shared.is_reserved());
+    assert_eq!(seats[1].verdict(), Access::Writes);
+    assert_eq!(shared.reserve(&seats[0]), Err(Refusal::Busy));
+    assert!(!shared.is_reserved());
+    assert_eq!(shared.live(), [b.clone()]);
+    // What it has begun is still decided on by what is so.
+    assert_eq!(shared.reserve(&seats[1]), Ok(()));
+    assert_eq!(seats[0].verdict(), Access::Always);
+    assert_eq!(shared.release(&seats[1]), Ok(()));
+    assert_eq!(seats[0].verdict(), Access::Writes);
+    shared.restore(registered(&[(&a, 1), (&b, 2)]));
+    make(&shared, &b, reserve(2, ExclusiveAccess));
+    assert_eq!(seats[0].verdict(), Access::Informs);
+    // It hears of nothing.
+    make(&shared, &b, Action::Clear { key: Some(2) });
+    assert_eq!(heard(&seats[0]), []);
+    assert_eq!(seats[0].verdict(), Access::Writes);
+    // A nexus of the same host that comes later does.
+    let again = join(&shared, &a);
+    shared.restore(registered(&[(&a, 1), (&b, 2)]));
+    make(&shared, &b, Action::Clear { key: Some(2) });
+    assert_eq!(heard(&again), [Notice::ReservationPreempted]);
+}
+
+#[test]
+fn what_a_nexus_was_not_told_goes_with_it() {
+    let [a, b, ..] = four();
+    let shared = Reservations::new(registered(&[(&a, 1), (&b, 2)]));
+    let seat = join(&shared, &a);
+    make(&shared, &b, Action::Clear { key: Some(2) });
+    assert!(seat.has_notices());
+    shared.retire(&seat);
+    assert_eq!(heard(&seat), []);
+}
