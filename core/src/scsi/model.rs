@@ -28,7 +28,7 @@ pub struct DiskModel {
     pub limits: Limits,
     /// What initiators should wait for a command, in seconds. 0 if that is not known.
     pub command_timeout: u32,
-    /// Relative identifiers of all target ports that the disk is seen through. That of a session's own port may be left out.
+    /// Relative identifiers of all target ports that the disk is seen through at first. That of a session's own port may be left out.
     pub ports: Vec<u16>,
 }
 

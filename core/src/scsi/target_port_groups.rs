@@ -7,7 +7,7 @@ use super::sense::Sense;
 /// REPORT TARGET PORT GROUPS: one group, with all ports of the disk.
 pub(crate) fn report(context: &Context<'_>, cdb: &Cdb) -> Planned {
     let port = context.session.port();
-    let mut ports = context.unit.model().ports.clone();
+    let mut ports = context.unit.ports();
     ports.push(port.relative_identifier);
     ports.sort_unstable();
     ports.dedup();

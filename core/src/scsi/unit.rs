@@ -1,7 +1,7 @@
 //! A logical unit: one disk, shared by every session that sees it.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::model::{DiskModel, ModelError};
 use super::sense::{SenseCode, SenseFormat, codes};
@@ -24,6 +24,8 @@ pub struct LogicalUnit {
     capacity_changes: AtomicU32,
     statistics: OnceLock<Arc<dyn StatisticsSource>>,
     reservations: Reservations,
+    /// Relative identifiers of the target ports that it is seen through.
+    ports: Mutex<Vec<u16>>,
     /// Counts all events that sessions have to hear of, so that one comparison finds that there is none.
     events: AtomicU64,
 }
@@ -37,6 +39,7 @@ impl LogicalUnit {
             capacity: AtomicU64::new(model.capacity),
             modes: AtomicU32::new(Modes::default_of(&model).0),
             reservations: Reservations::new(Table::new(model.limits.max_registrants as usize)),
+            ports: Mutex::new(model.ports.clone()),
             model,
             resets: Default::default(),
             mode_changes: AtomicU32::new(0),
@@ -54,6 +57,19 @@ impl LogicalUnit {
     /// As given at creation. Its capacity and write cache are where the disk started; ask the unit for how it is now.
     pub fn model(&self) -> &DiskModel {
         &self.model
+    }
+
+    /// Relative identifiers of the target ports that it is seen through.
+    pub fn ports(&self) -> Vec<u16> {
+        self.ports
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// It is seen through these target ports from now on.
+    pub fn set_ports(&self, ports: Vec<u16>) {
+        *self.ports.lock().unwrap_or_else(PoisonError::into_inner) = ports;
     }
 
     /// Bytes in a logical block.

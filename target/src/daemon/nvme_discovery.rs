@@ -1,36 +1,73 @@
 //! What a discovery controller tells its host: every way to every target that the host may see, and who else may know more.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use pagecast_core::nvme::DiscoverySource;
 
+use super::Shared;
+use super::inventory::Inventory;
 use super::targets::Target;
 use crate::config::{Endpoint, Portal, Referral, Transport};
 use crate::identity::fingerprint;
 use crate::nvme::discovery::{Kind, Record, log_page};
 
-/// The discovery log page for one host that came in at one portal. Targets do not change while the daemon runs, so neither does
-/// the page.
+/// The discovery log page for one host that came in at one portal. It follows the configuration in force.
 #[derive(Debug)]
 pub(super) struct DiscoveryLog {
-    generation: u64,
-    records: Vec<Record>,
+    shared: Arc<Shared>,
+    /// The host's names.
+    names: Vec<String>,
+    /// Where it came in, as it dialled it.
+    local: Option<SocketAddr>,
+    /// The page as it was made last, and of what. What is gone must not be kept for it.
+    made: Mutex<(Weak<Inventory>, Arc<Page>)>,
 }
 
 impl DiscoverySource for DiscoveryLog {
     fn log_page(&self) -> Vec<u8> {
-        log_page(self.generation, &self.records)
+        let page = self.page();
+        log_page(page.generation, &page.records)
     }
 
     fn generation(&self) -> u64 {
-        self.generation
+        self.page().generation
     }
 }
 
 impl DiscoveryLog {
     /// `names` are the host's, `local` is where it came in, as it dialled it.
-    pub(super) fn new(
+    pub(super) fn new(shared: Arc<Shared>, names: Vec<String>, local: Option<SocketAddr>) -> Self {
+        Self {
+            shared,
+            names,
+            local,
+            made: Mutex::default(),
+        }
+    }
+
+    fn page(&self) -> Arc<Page> {
+        let inventory = self.shared.inventory();
+        // It is replaced whole, so a panic elsewhere does not spoil it.
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.0.as_ptr() != Arc::as_ptr(&inventory) {
+            let referrals = &inventory.config.discovery_referrals;
+            let page = Page::new(&inventory.targets, referrals, &self.names, self.local);
+            *made = (Arc::downgrade(&inventory), Arc::new(page));
+        }
+        Arc::clone(&made.1)
+    }
+}
+
+/// What the page says.
+#[derive(Debug, Default)]
+struct Page {
+    generation: u64,
+    records: Vec<Record>,
+}
+
+impl Page {
+    fn new(
         targets: &[Arc<Target>],
         referrals: &[Referral],
         names: &[String],
@@ -142,16 +179,16 @@ mod tests {
 
     const REFERRAL: &str = "Referral 10.0.0.99:4420 0";
 
-    fn log(names: &[&str], local: Option<&str>) -> DiscoveryLog {
+    fn log(names: &[&str], local: Option<&str>) -> Page {
         let config = Config::parse(CONFIG, "c.json").expect("good");
         let targets = targets::of(&config, &MachineId::from_bytes([1; 16]), &[]);
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let local = local.map(|local| local.parse().expect("an address"));
-        DiscoveryLog::new(&targets, &config.discovery_referrals, &names, local)
+        Page::new(&targets, &config.discovery_referrals, &names, local)
     }
 
     /// As lines of kind, address and port.
-    fn lines(log: &DiscoveryLog) -> Vec<String> {
+    fn lines(log: &Page) -> Vec<String> {
         let line = |record: &Record| {
             let kind = match &record.kind {
                 Kind::Subsystem(name) => name.rsplit(':').next().unwrap_or_default().to_owned(),
@@ -189,8 +226,9 @@ mod tests {
         assert_eq!(lines(&both)[0], "Current 10.0.1.1:4421 2");
         let nobody = log(&["nqn.host:no", "10.9.0.1"], Some("10.0.0.1:4420"));
         assert_eq!(lines(&nobody), ["Current 10.0.0.1:4420 1", REFERRAL]);
-        assert_ne!(one.generation(), two.generation());
-        assert_eq!(one.log_page()[..8], one.generation().to_le_bytes());
+        assert_ne!(one.generation, two.generation);
+        let page = log_page(one.generation, &one.records);
+        assert_eq!(page[..8], one.generation.to_le_bytes());
     }
 
     #[test]

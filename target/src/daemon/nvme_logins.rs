@@ -357,10 +357,8 @@ impl Control {
         }
         let id = (self.controllers.free_id()).ok_or(Completion::from(Status::CONNECT_BUSY))?;
         tracing::info!(host = %host.nqn, %peer, "discovery");
-        let names = [host.nqn.clone(), peer.clone()];
-        let inventory = self.shared.inventory();
-        let referrals = &inventory.config.discovery_referrals;
-        let log = DiscoveryLog::new(&inventory.targets, referrals, &names, origin.local);
+        let names = vec![host.nqn.clone(), peer.clone()];
+        let log = DiscoveryLog::new(Arc::clone(&self.shared), names, origin.local);
         let kind = Kind::Discovery(Arc::new(log));
         let session = self.session_without_units(Transport::NvmeRdma, host.nqn.clone(), peer);
         let association = Association {

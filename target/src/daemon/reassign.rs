@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use pagecast_core::scsi::LunChanges;
 
-use super::Control;
 use super::configure::Step;
 use super::inventory::Inventory;
 use super::management::session_report;
+use super::{Control, targets};
 use crate::control::reports::{SessionChange, SessionReport};
 use crate::events::EventKind;
 use crate::session::Session;
@@ -53,6 +53,10 @@ impl Control {
                     device.attach(&port.adapter);
                 }
             }
+        }
+        for device in &inventory.devices {
+            let ports = targets::scsi_ports(&inventory.config, &device.name);
+            device.unit.set_ports(ports);
         }
         self.shared.set_inventory(Arc::clone(&inventory));
         let sessions: Vec<Arc<Session>> = self.shared.sessions().values().cloned().collect();

@@ -337,7 +337,7 @@ impl<'a> List<'a> {
         // A target has one port for each protocol: this one is of our own, the other of the other.
         let own_port = session.port().relative_identifier;
         let port = self.number(18, 2) as u16;
-        if port != own_port && !pending.nexus.unit.model().ports.contains(&port) {
+        if port != own_port && !pending.nexus.unit.ports().contains(&port) {
             return Err(Sense::parameter(18, None));
         }
         if (port == own_port) != is_same_protocol(own, &initiator) {
