@@ -3,7 +3,7 @@
 #
 # usage: ci/guest run KERNEL tests/guest/all.sh [--target lio] [--backing [FAMILY:]KIND]... [--small] [SCENARIO...]
 #
-# FAMILY is a directory here: srp, iser, tcp, scsi, nvme or reservations. KIND is tmpfs or ext4; both when no --backing is for the family.
+# FAMILY is a directory here: srp, iser, tcp, scsi, nvme, reservations or access. KIND is tmpfs or ext4; both when no --backing is for the family.
 # --small has fio write a quarter of what it writes otherwise.
 # SCENARIO is the name of a file here without .sh, such as iser/filesystem, or a family, for all of its files. Everything
 # when none is named. Exits with 1 when a check failed.
@@ -23,7 +23,7 @@ while [ $# -gt 0 ]; do
     *) scenarios+=("$1"); shift ;;
     esac
 done
-[ ${#scenarios[@]} -gt 0 ] || scenarios=(srp iser tcp scsi nvme reservations)
+[ ${#scenarios[@]} -gt 0 ] || scenarios=(srp iser tcp scsi nvme reservations access)
 
 # backings_of FAMILY: its own; those that are for no family in particular, if it has none; else both
 backings_of() {

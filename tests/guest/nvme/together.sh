@@ -3,36 +3,16 @@
 TRANSPORTS="srp iser nvme-rdma"
 # shellcheck source=../../../ci/lib/guest.sh
 . "$(dirname "$0")/../../../ci/lib/guest.sh"
-# shellcheck source=../../../ci/lib/iscsi.sh
-. "$ROOT/ci/lib/iscsi.sh"
-# shellcheck source=../../../ci/lib/nvme.sh
-. "$ROOT/ci/lib/nvme.sh"
-
-initiator_logout() {
-    local status=0
-    timeout 60 nvme disconnect-all || true
-    [ -z "${ISCSID:-}" ] || timeout 60 iscsiadm -m node -u || true
-    srp_logout || status=1
-    if [ -n "${ISCSID:-}" ]; then
-        kill "$ISCSID" 2>/dev/null || true
-        wait "$ISCSID" 2>/dev/null || true
-    fi
-    return $status
-}
+# shellcheck source=../../../ci/lib/together.sh
+. "$ROOT/ci/lib/together.sh"
 
 [ "$TARGET" = pagecast ] || { step "$NAME: no other target has all three"; exit 0; }
 scenario "three transports, one device"
 file=$(backing 32)
 target_start "$file"
-srp_module
-check "NVMe's host is up" nvme_up
-check "open-iscsi is up" iscsi_up
-check "ib_srp logs in" srp_login "$(target_line)"
-srp=$DISK
-check "ib_iser logs in" iscsi_login iser
-iser=$DISK
-check "nvme-rdma connects" nvme_connect
-nvme=$DISK
+initiators_up
+everybody_in
+srp=$SRP_DISK iser=$ISER_DISK nvme=$NVME_DISK
 check "the daemon has three sessions, one each" eval "ctl session list | jq -e '[.sessions[].transport] | sort == [\"iser\", \"nvme-rdma\", \"srp\"]'"
 for disk in "$srp" "$iser" "$nvme"; do check "$disk is the file" same "$disk" "$file" 8; done
 

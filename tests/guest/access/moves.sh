@@ -1,0 +1,120 @@
+#!/bin/bash
+# An initiator moves between two access groups, a hundred times, while it writes to LUN 0 over SRP, iSER and NVMe at once: LUN 0 does not
+# notice, LUN 1 comes and goes. Then no group admits it any more, and its sessions are closed; admitted again, it is back by itself.
+TRANSPORTS="srp iser nvme-rdma"
+# shellcheck source=../../../ci/lib/guest.sh
+. "$(dirname "$0")/../../../ci/lib/guest.sh"
+# shellcheck source=../../../ci/lib/together.sh
+. "$ROOT/ci/lib/together.sh"
+
+MOVES=100
+
+[ "$TARGET" = pagecast ] || { step "$NAME: no other target has all three"; exit 0; }
+scenario "an initiator moves between access groups"
+first=$(backing 48)
+second=$(backing 16)
+groups='[ { "name": "small", "initiators": ["'$IPV4'"], "luns": { "0": "disk0" } },
+          { "name": "large", "initiators": [], "luns": { "0": "disk0", "1": "disk1" } } ]'
+TARGET_EXTRA="{\"groups\": $groups}" target_start "$first" "$second"
+
+# What a Linux host has that scans by itself: udev, and the rule of its distribution for this unit attention.
+scanner_up() {
+    mkdir -p /run/udev-rules
+    mount --bind /run/udev-rules /usr/lib/udev/rules.d
+    cat >/run/scan <<'SCAN'
+#!/bin/bash
+# $1 is the target in sysfs, such as /devices/.../target3:0:0
+IFS=: read -r host channel id <<<"${1##*/target}"
+echo "$channel $id -" >"/sys/class/scsi_host/host$host/scan"
+SCAN
+    chmod +x /run/scan
+    echo 'ACTION=="change", SUBSYSTEM=="scsi", ENV{SDEV_UA}=="REPORTED_LUNS_DATA_HAS_CHANGED", RUN+="/run/scan $env{DEVPATH}"' \
+        >/run/udev-rules/90-scsi-ua.rules
+    /lib/systemd/systemd-udevd --daemon
+}
+initiators_up
+check "udev is up" scanner_up
+everybody_in
+srp=$SRP_DISK iser=$ISER_DISK nvme=$NVME_DISK srp_host=$SRP_HOST iser_host=$ISER_HOST
+
+disks() { disks_of "$1" "${2:-1}" && [ "${#DISKS[@]}" = "${2:-1}" ]; }
+namespaces() { nvme_disks "$(target_nqn)" "$1" && [ "${#DISKS[@]}" = "$1" ]; }
+move_to() { ctl initiator move store "$IPV4" "$1"; }
+sessions_in() { ctl session list | jq -e --arg group "$1" '[.sessions[] | select(.group == $group)] | length == 3'; }
+check "all three are in the group that has one LUN" sessions_in small
+ids=$(ctl session list | jq -c '[.sessions[].id]')
+
+step "LUN 1 comes"
+check "the initiator moves" move_to large
+check "the sessions are in the other group" sessions_in large
+# idle hosts hear of it with their next command
+look() { dd if="$1" of=/dev/null bs=4096 count=1 iflag=direct status=none; }
+look "$srp"; look "$iser"
+check "SRP's host finds it by itself" until_true 20 disks "$srp_host" 2
+check "it is the second device" eval 'same "${DISKS[1]}" "$second" 4'
+srp_second=${DISKS[1]}
+check "iSER's host finds it by itself" until_true 20 disks "$iser_host" 2
+check "it is the second device there, too" eval 'same "${DISKS[1]}" "$second" 4'
+check "NVMe's host finds it by itself" until_true 20 namespaces 2
+check "it is the second device as well" eval 'same "${DISKS[1]}" "$second" 4'
+
+step "LUN 1 goes"
+check "the initiator moves back" move_to small
+gone() { ! dd if="$1" of=/dev/null bs=4096 count=1 iflag=direct status=none; }
+check "what SRP's host has of it answers no more" gone "$srp_second"
+check "NVMe's host removes it by itself" until_true 20 namespaces 1
+tidy() { rescan-scsi-bus.sh -r --hosts="${srp_host#host},${iser_host#host}" >/dev/null && disks "$srp_host" 1 && disks "$iser_host" 1; }
+check "a scan for what is gone removes it at the others" until_true 60 tidy
+
+step "$MOVES moves while fio writes to LUN 0 over all three"
+# Each has a third of the disk, and the longest that any write takes in the daemon is what counts: emulated CPUs make fio wait for
+# longer than any target does.
+fio_all() {
+    local disk number=0 pids=() status=0
+    for disk in "$srp" "$iser" "$nvme"; do
+        fio --name="part$number" --filename="$disk" --direct=1 --ioengine=libaio --iodepth=8 --rw=randwrite --bs=4k-64k --time_based \
+            --runtime="$1" --offset=$((number * 16))m --size=16m --verify=crc32c --verify_fatal=1 --verify_backlog=64 \
+            --output-format=json --output="/run/fio.$2.$number" >"/run/fio.log.$number" 2>&1 &
+        pids+=($!) number=$((number + 1))
+    done
+    for number in "${pids[@]}"; do wait "$number" || status=1; done
+    [ $status = 0 ] || cat /run/fio.log.*
+    return $status
+}
+# longest NAME: of all writes that fio made, in milliseconds
+longest() { jq -s '[.[].jobs[].write.clat_ns.max] | max / 1e6 | floor' /run/fio."$1".*; }
+moves() {
+    local number group=small
+    fio_all "$1" moving &
+    local fio=$!
+    sleep 2
+    for ((number = 1; number <= MOVES; number++)); do
+        if [ $group = small ]; then group=large; else group=small; fi
+        move_to $group >/dev/null || { echo "move $number"; return 1; }
+        sleep 0.1
+    done
+    kill -0 $fio || { echo "fio was through too early"; return 1; }
+    wait $fio
+}
+seconds=$((MOVES * 3 / 5 + 10))
+check "fio's writes verify without moves" fio_all 10 still
+check "fio's writes verify with $MOVES moves" moves $seconds
+step "the longest write took $(longest still) ms without moves, $(longest moving) ms with them"
+check "no write waits for more than 100 ms longer because of moves" [ "$(longest moving)" -le $(($(longest still) + 100)) ]
+check "no command failed" no_io_error
+check "it is the sessions of before" [ "$(ctl session list | jq -c '[.sessions[].id]')" = "$ids" ]
+check "the hosts are those of before" eval '[ -e "/sys/class/scsi_host/$srp_host" ] && [ -e "/sys/class/scsi_host/$iser_host" ] && [ -c "$NVME" ]'
+check "the daemon saw all moves" eval '[ "$(grep -c "session reassigned" $LOG)" -ge $((3 * (MOVES + 2))) ]'
+check "what was written is in the file" eval 'sync; same "$srp" "$first" && same "$nvme" "$first"'
+
+step "nobody admits it any more"
+# where it is after an even number of moves
+check "its name goes from the group" ctl initiator remove store small "$IPV4"
+check "its sessions are closed" until_true 15 no_sessions
+refused() { grep -q 'no access group admits it' $LOG; }
+check "it tries again and is refused, with a reason in the log" until_true 40 refused
+check "its name comes back" ctl initiator add store small "$IPV4"
+check "its sessions are back by themselves" until_true 60 sessions_in small
+for disk in "$srp" "$iser" "$nvme"; do check "$disk works" until_true 60 same "$disk" "$first" 4; done
+pkill systemd-udevd || true
+umount /usr/lib/udev/rules.d || true
