@@ -365,7 +365,7 @@ fn a_retired_nexus_is_judged_and_nothing_else() {
     assert_eq!(seats[1].verdict(), Access::Writes);
     assert_eq!(shared.reserve(&seats[0]), Err(Refusal::Busy));
     assert!(!shared.is_reserved());
-    assert_eq!(shared.live(), [b.clone()]);
+    assert_eq!(shared.live(), std::slice::from_ref(&b));
     // What it has begun is still decided on by what is so.
     assert_eq!(shared.reserve(&seats[1]), Ok(()));
     assert_eq!(seats[0].verdict(), Access::Always);
