@@ -50,6 +50,7 @@ use crate::device::MAX_ADAPTERS;
 use crate::device::table::DeviceTable;
 use crate::events::Events;
 use crate::identity::MachineId;
+use crate::metrics::meter::Meter;
 use crate::session::{Session, SessionId};
 use crate::shard::connection::{Connection, MessageBuffers};
 use crate::shard::messages::{
@@ -278,6 +279,8 @@ struct Entry {
     unproven: bool,
     transport: Transport,
     peer: String,
+    /// What it counts for its session.
+    meter: Arc<Meter>,
 }
 
 /// Where a connection came in; for protocols that log in later.

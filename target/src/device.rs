@@ -18,6 +18,7 @@ use pagecast_rdma::fabric::Adapter;
 use pagecast_rdma::windows::{DeviceWindows, RevokedRange, WindowCache};
 
 use crate::config::DeviceConfig;
+use crate::metrics::meter::{Measured, Meter};
 use range_locks::RangeLocks;
 use reservations::ReservationFile;
 use resize::LockWaiter;
@@ -90,6 +91,8 @@ pub struct Counters {
     pub worst_us: AtomicU64,
     /// The same of the period before.
     pub worst_us_before: AtomicU64,
+    /// How long commands took.
+    pub meter: Meter,
 }
 
 impl Counters {
@@ -250,6 +253,15 @@ impl Device {
             now.max(counters.worst_us_before.load(Relaxed))
         };
         self.counters.iter().map(worst).max().unwrap_or(0)
+    }
+
+    /// How long commands took.
+    pub fn measured(&self) -> Measured {
+        let mut sum = Measured::default();
+        for counters in self.counters.iter() {
+            sum.add(&counters.meter.read());
+        }
+        sum
     }
 
     /// The sum of a counter over the shards.

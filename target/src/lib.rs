@@ -6,7 +6,7 @@
 //! - [`device`], [`session`], [`staging`]: what shards work with.
 //! - [`srp`], [`iscsi`], [`iser`]: the protocols, without I/O.
 //! - [`durable`]: files that a crash leaves as they were or as they were to be.
-//! - [`control`]: the control socket; [`events`]: what it tells those who watch.
+//! - [`control`]: the control socket; [`events`]: what it tells those who watch; [`metrics`]: numbers, and Prometheus.
 #![forbid(unsafe_code)]
 
 pub mod config;
@@ -18,6 +18,7 @@ pub mod events;
 pub mod identity;
 pub mod iscsi;
 pub mod iser;
+pub mod metrics;
 pub mod nvme;
 pub mod session;
 pub mod shard;

@@ -9,6 +9,7 @@ use pagecast_core::scsi::ScsiSession;
 use crate::config::Transport;
 use crate::device::Device;
 use crate::device::table::DeviceTable;
+use crate::metrics::session::SessionMeters;
 
 /// Names a session for as long as the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,6 +40,8 @@ pub struct Session {
     pub connections: AtomicU32,
     /// Commands in flight.
     pub in_flight: AtomicU32,
+    /// What its connections have done.
+    pub meters: SessionMeters,
     /// How many losses of written data it knows of, for each device that it has seen lose any.
     known_losses: Mutex<HashMap<usize, u64>>,
 }
@@ -80,6 +83,7 @@ impl Session {
             devices,
             connections: AtomicU32::new(0),
             in_flight: AtomicU32::new(0),
+            meters: SessionMeters::default(),
             known_losses: Mutex::default(),
         }
     }

@@ -97,6 +97,53 @@ pub struct DeviceReport {
     /// What it has done since it was opened.
     #[serde(flatten)]
     pub counters: DeviceCounters,
+    /// How long commands took.
+    pub latency: Latency,
+    /// The same in full.
+    pub latency_buckets: LatencyBuckets,
+}
+
+/// How long commands took, from when they were received to when the initiator had their response.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Latency {
+    /// Reads.
+    pub read: LatencySummary,
+    /// Writes, and their like.
+    pub write: LatencySummary,
+    /// Everything else.
+    pub other: LatencySummary,
+}
+
+/// How long commands of one kind took, in microseconds. Percentiles are as good as the buckets that they are from: wrong by less than
+/// a factor of two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct LatencySummary {
+    /// How many commands.
+    pub count: u64,
+    /// The sum of their times.
+    pub sum_us: u64,
+    /// One half took no longer.
+    pub p50_us: u64,
+    /// Of ten, nine took no longer.
+    pub p90_us: u64,
+    /// Of a hundred, 99 took no longer.
+    pub p99_us: u64,
+    /// Of a thousand, 999 took no longer.
+    pub p999_us: u64,
+    /// The longest.
+    pub max_us: u64,
+}
+
+/// How many commands took how long. Number `i`, from 0, counts those of less than 2^`i` microseconds and no less than 2^(`i` - 1); the
+/// last one also what took longer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct LatencyBuckets {
+    /// Reads.
+    pub read: [u64; 32],
+    /// Writes, and their like.
+    pub write: [u64; 32],
+    /// Everything else.
+    pub other: [u64; 32],
 }
 
 /// `device list`.
@@ -245,6 +292,12 @@ pub struct DeviceCounters {
     pub pinned_bytes: u64,
     /// Commands that failed for another reason than the initiator's own mistake.
     pub errors: u64,
+    /// Reads that the store failed.
+    pub read_errors: u64,
+    /// Writes and other changes that the store failed.
+    pub write_errors: u64,
+    /// Flushes that failed: data that was acknowledged before may be lost.
+    pub lost_writes: u64,
 }
 
 /// `target list`.
@@ -356,6 +409,28 @@ pub struct SessionReport {
     pub connections: u32,
     /// Commands in flight.
     pub in_flight: u32,
+    /// What it has done since it logged in.
+    #[serde(flatten)]
+    pub counters: SessionCounters,
+    /// How long commands took.
+    pub latency: Latency,
+    /// The same in full.
+    pub latency_buckets: LatencyBuckets,
+}
+
+/// What a session has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SessionCounters {
+    /// Read commands that have ended.
+    pub reads: u64,
+    /// Bytes sent for them.
+    pub read_bytes: u64,
+    /// Write commands, and their like, that have ended.
+    pub writes: u64,
+    /// Bytes received for them.
+    pub write_bytes: u64,
+    /// Other commands that have ended.
+    pub other: u64,
 }
 
 /// `stats`: what the process as a whole uses and has done.
@@ -371,12 +446,18 @@ pub struct Stats {
     pub sessions: usize,
     /// Connections that are up.
     pub connections: u64,
+    /// Logins accepted.
+    pub logins: u64,
+    /// Logins refused.
+    pub refusals: u64,
     /// Bytes registered with RDMA devices: windows, staging, message slots.
     pub registered_bytes: u64,
     /// Bytes of staging buffers in use.
     pub staged_bytes: u64,
     /// Bytes of staging buffers that there are.
     pub staged_limit_bytes: u64,
+    /// Times that a command had to wait for a staging buffer.
+    pub staging_waits: u64,
     /// Bytes of windows' page cache that are pinned.
     pub pinned_bytes: u64,
     /// Bytes that windows may pin.

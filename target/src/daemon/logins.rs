@@ -266,6 +266,7 @@ impl Control {
                 unproven: false,
                 transport: connection.session.transport,
                 peer: connection.session.peer.clone(),
+                meter: Arc::clone(&connection.meter),
             },
         );
         if let Some(id) = id {
@@ -281,6 +282,7 @@ impl Control {
     pub(super) fn join(&mut self, key: ConnectionKey, nexus: Nexus, session: &Arc<Session>) {
         if let Some(entry) = self.connections.get_mut(&key) {
             session.connections.fetch_add(1, Relaxed);
+            session.meters.join(&entry.meter);
             entry.session = Some(Arc::clone(session));
             entry.nexus = Some(nexus);
         }
@@ -501,6 +503,7 @@ impl Control {
         let (Some(session), Some(nexus)) = (&entry.session, &entry.nexus) else {
             return;
         };
+        session.meters.leave(&entry.meter);
         if session.connections.fetch_sub(1, Relaxed) > 1 {
             return;
         }

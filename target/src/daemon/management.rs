@@ -20,7 +20,7 @@ use crate::control::initiator_commands::{Login, nvme_commands, tcp_addresses};
 use crate::control::reports::{
     AdapterReport, ChangeReport, ConfigReport, DaemonState, DeviceCounters, DeviceReport,
     DeviceState, PortalReport, ReservationReport, ReservationsCleared, ResizeReport, SaveReport,
-    SessionReport, SrpReport, Stats, Status, TargetReport, ZeroCopyReport,
+    SessionCounters, SessionReport, SrpReport, Stats, Status, TargetReport, ZeroCopyReport,
 };
 use crate::control::{ChangeError, ClearError, Management};
 use crate::device::Device;
@@ -121,9 +121,12 @@ impl Management for Shared {
             io_engine: self.engine.clone(),
             sessions,
             connections,
+            logins: self.logins.load(Relaxed),
+            refusals: self.refused.load(Relaxed),
             registered_bytes: windows.pinned_bytes + staging + self.message_bytes.load(Relaxed),
             staged_bytes: gauge(|gauge| gauge.staging_used.load(Relaxed)),
             staged_limit_bytes: staging,
+            staging_waits: gauge(|gauge| gauge.staging_waits.load(Relaxed)),
             pinned_bytes: windows.pinned_bytes,
             pinned_limit_bytes: windows.limit_bytes,
             total,
@@ -300,6 +303,7 @@ fn report(device: &Device, adapters: &[Arc<dyn Adapter>]) -> DeviceReport {
     let properties = device.backend.properties();
     let model = device.unit.model();
     let identity = &model.identity;
+    let measured = device.measured();
     DeviceReport {
         name: device.name.clone(),
         backend: device.config.store.backend().to_owned(),
@@ -330,6 +334,8 @@ fn report(device: &Device, adapters: &[Arc<dyn Adapter>]) -> DeviceReport {
         in_flight: device.total(|counters| &counters.in_flight),
         worst_time_us: device.worst_time_us(),
         counters: counters(device),
+        latency: measured.latency(),
+        latency_buckets: measured.latency_buckets(),
     }
 }
 
@@ -401,6 +407,9 @@ fn counters(device: &Device) -> DeviceCounters {
         windows: windows.windows,
         pinned_bytes: windows.pinned_bytes,
         errors: device.total(|counters| &counters.errors),
+        read_errors: device.total(|counters| &counters.read_errors),
+        write_errors: device.total(|counters| &counters.write_errors),
+        lost_writes: device.lost_writes(),
     }
 }
 
@@ -420,9 +429,13 @@ fn add(sum: &mut DeviceCounters, one: &DeviceCounters) {
     sum.windows += one.windows;
     sum.pinned_bytes += one.pinned_bytes;
     sum.errors += one.errors;
+    sum.read_errors += one.read_errors;
+    sum.write_errors += one.write_errors;
+    sum.lost_writes += one.lost_writes;
 }
 
 pub(super) fn session_report(session: &Arc<Session>) -> SessionReport {
+    let done = session.meters.total();
     SessionReport {
         id: session.id.0,
         initiator: session.initiator.clone(),
@@ -432,5 +445,14 @@ pub(super) fn session_report(session: &Arc<Session>) -> SessionReport {
         peer: session.peer.clone(),
         connections: session.connections.load(Relaxed),
         in_flight: session.in_flight.load(Relaxed),
+        counters: SessionCounters {
+            reads: done.read.times.count(),
+            read_bytes: done.read.bytes,
+            writes: done.write.times.count(),
+            write_bytes: done.write.bytes,
+            other: done.other.times.count(),
+        },
+        latency: done.latency(),
+        latency_buckets: done.latency_buckets(),
     }
 }

@@ -13,6 +13,7 @@ use super::nvme::is_abortable;
 use super::protocol::Protocol;
 use super::task::{Ending, Link, ManagementStatus, Phase, TaskId, Work};
 use crate::device::Counters;
+use crate::metrics::meter::{CommandKind, Sample};
 use crate::session::SessionId;
 
 impl Shard {
@@ -271,17 +272,20 @@ impl Shard {
         }
     }
 
-    /// Gives everything back that a task holds.
+    /// Gives everything back that a task holds. This is where every command ends, whatever became of it, and so where it is counted.
     pub(super) fn release(&mut self, id: TaskId) {
         self.release_chunks(id);
         let shard = usize::from(self.id);
         let task = self.tasks.get(id);
         let slot = usize::from(task.connection);
+        let time = self.clock - task.started.unwrap_or(self.clock).min(self.clock);
+        let kind = CommandKind::of(task.command.as_ref().map(|(_, op)| op));
+        let sample = Sample::new(kind, time, task.transferred);
         if let Some(device) = &task.device {
             let counters = &device.counters[shard];
             Counters::subtract(&counters.in_flight, 1);
-            let began = task.started.unwrap_or(self.clock);
-            counters.note_time(self.clock.saturating_sub(began) / 1000);
+            counters.note_time(time / 1000);
+            counters.meter.note(&sample);
         }
         let (counted, ordered) = (task.counted, task.ordered);
         let tcp = task.link == Link::Tcp;
@@ -289,6 +293,7 @@ impl Shard {
         if let Some(Some(connection)) = self.connections.get_mut(slot) {
             if counted {
                 connection.session.command_ended();
+                connection.meter.note(&sample);
             }
             if connection.order.is_active() && connection.order.ended(ordered) {
                 self.reordered.push(slot as u16);

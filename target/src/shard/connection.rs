@@ -18,6 +18,7 @@ use super::stream::Stream;
 use super::task::TaskId;
 use super::work_id::{self, Kind};
 use crate::device::Device;
+use crate::metrics::meter::Meter;
 use crate::session::Session;
 
 /// How long a connection may take to flush what is posted before its queue pair is destroyed regardless.
@@ -81,6 +82,8 @@ pub struct Connection {
     pub order: Order,
     /// Every task of the connection.
     pub tasks: Vec<TaskId>,
+    /// What it counts for its session.
+    pub meter: Arc<Meter>,
 }
 
 /// A connection's registered message memory. Made ahead of time and reused, because registration is slow.
@@ -146,6 +149,7 @@ impl Connection {
             room_queue: VecDeque::with_capacity(tasks),
             order: Order::default(),
             tasks: Vec::with_capacity(tasks),
+            meter: Arc::default(),
         }
     }
 

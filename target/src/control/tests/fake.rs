@@ -56,7 +56,33 @@ const COUNTERS: DeviceCounters = DeviceCounters {
     windows: 96,
     pinned_bytes: 192 << 20,
     errors: 0,
+    read_errors: 0,
+    write_errors: 0,
+    lost_writes: 0,
 };
+
+/// A thousand reads, of which most took 20 microseconds.
+fn latency() -> Latency {
+    Latency {
+        read: LatencySummary {
+            count: 1000,
+            sum_us: 21_480,
+            p50_us: 24,
+            p90_us: 30,
+            p99_us: 31,
+            p999_us: 32,
+            max_us: 1500,
+        },
+        ..Latency::default()
+    }
+}
+
+fn latency_buckets() -> LatencyBuckets {
+    let mut buckets = LatencyBuckets::default();
+    buckets.read[5] = 999;
+    buckets.read[11] = 1;
+    buckets
+}
 
 impl Management for Fake {
     fn status(&self) -> Status {
@@ -112,6 +138,8 @@ impl Management for Fake {
             in_flight: 3,
             worst_time_us: 1500,
             counters: COUNTERS,
+            latency: latency(),
+            latency_buckets: latency_buckets(),
         }]
     }
 
@@ -261,6 +289,9 @@ impl Management for Fake {
             peer: "10.99.0.3".to_owned(),
             connections: 1,
             in_flight: 0,
+            counters: SessionCounters::default(),
+            latency: Latency::default(),
+            latency_buckets: LatencyBuckets::default(),
         };
         let old = SessionReport {
             id: 1,
@@ -271,6 +302,15 @@ impl Management for Fake {
             peer: "10.99.0.2".to_owned(),
             connections: 4,
             in_flight: 3,
+            counters: SessionCounters {
+                reads: 1000,
+                read_bytes: 4_096_000,
+                writes: 10,
+                write_bytes: 40_960,
+                other: 5,
+            },
+            latency: latency(),
+            latency_buckets: latency_buckets(),
         };
         vec![old, web]
     }
@@ -282,9 +322,12 @@ impl Management for Fake {
             io_engine: "io_uring".to_owned(),
             sessions: 1,
             connections: 4,
+            logins: 7,
+            refusals: 2,
             registered_bytes: 336_592_896,
             staged_bytes: 1 << 20,
             staged_limit_bytes: 128 << 20,
+            staging_waits: 3,
             pinned_bytes: 192 << 20,
             pinned_limit_bytes: 2 << 30,
             total: COUNTERS,
