@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Events that wait for one watcher, at most.
-const ROOM: usize = 4096;
+pub const ROOM: usize = 4096;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]

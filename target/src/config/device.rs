@@ -128,7 +128,7 @@ impl DeviceConfig {
     pub const DEFAULT_REGISTRANTS: u32 = 4096;
 
     /// In the order in which they are written.
-    pub(super) const KEYS: [&'static str; 15] = [
+    pub(crate) const KEYS: [&'static str; 15] = [
         "name",
         "backend",
         "path",

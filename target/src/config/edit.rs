@@ -141,6 +141,14 @@ pub enum EditError {
     /// The configuration would not be good after it.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// One of several is refused.
+    #[error("changes[{index}]: {error}")]
+    OneOf {
+        /// Which one, from 0.
+        index: usize,
+        /// Why.
+        error: Box<EditError>,
+    },
 }
 
 fn listing(problems: &[Problem]) -> String {

@@ -199,13 +199,13 @@ impl GroupConfig {
     pub const LUN_MAX: u16 = 0x3fff;
 
     /// In the order in which they are written.
-    pub(super) const KEYS: [&'static str; 6] =
+    pub(crate) const KEYS: [&'static str; 6] =
         ["name", "initiators", "default", "chap", "dhchap", "luns"];
 }
 
 impl TargetConfig {
     /// In the order in which they are written.
-    pub(super) const KEYS: [&'static str; 9] = [
+    pub(crate) const KEYS: [&'static str; 9] = [
         "name",
         "iqn",
         "nqn",
@@ -304,7 +304,7 @@ impl TargetConfig {
 
 impl Portal {
     /// In the order in which they are written.
-    pub(super) const KEYS: [&'static str; 4] = ["transport", "address", "port", "service_id"];
+    pub(crate) const KEYS: [&'static str; 4] = ["transport", "address", "port", "service_id"];
 
     pub(super) fn read(problems: &mut Problems, node: &Node, path: &str) -> Option<Self> {
         let object = problems.object(node, path, &Self::KEYS)?;

@@ -21,6 +21,9 @@ use crate::config::edit::{Edit, EditError};
 use crate::config::nearest::suggestion;
 use crate::config::{ConfigError, Problem};
 
+/// Changes in one transaction, at most.
+pub(super) const MOST_CHANGES: usize = 1000;
+
 /// One method.
 pub(super) struct Method {
     /// `noun.verb`.
@@ -182,11 +185,20 @@ fn change(daemon: &dyn Management, edits: &[Edit]) -> Answer {
 /// What a caller is told of a change that was not made.
 fn refusal(error: &ChangeError) -> RpcError {
     let (code, problems): (_, &[Problem]) = match error {
-        ChangeError::Edit(EditError::NotFound { .. }) => (Code::NotFound, &[]),
-        ChangeError::Edit(EditError::Invalid(problems)) => (Code::InvalidParams, problems),
-        ChangeError::Edit(EditError::Config(ConfigError::Invalid { problems, .. }))
-        | ChangeError::Config(ConfigError::Invalid { problems, .. }) => (Code::Refused, problems),
+        ChangeError::Edit(error) => return refused_edit(error),
+        ChangeError::Config(ConfigError::Invalid { problems, .. }) => (Code::Refused, problems),
         _ => (Code::Refused, &[]),
+    };
+    RpcError::new(code, error.to_string()).with_problems(problems)
+}
+
+fn refused_edit(error: &EditError) -> RpcError {
+    let (code, problems): (_, &[Problem]) = match error {
+        EditError::OneOf { index, error } => return refused_edit(error).of_change(*index),
+        EditError::NotFound { .. } => (Code::NotFound, &[]),
+        EditError::Invalid(problems) => (Code::InvalidParams, problems),
+        EditError::Config(ConfigError::Invalid { problems, .. }) => (Code::Refused, problems),
+        EditError::Config(_) | EditError::Refused { .. } => (Code::Refused, &[]),
     };
     RpcError::new(code, error.to_string()).with_problems(problems)
 }

@@ -127,12 +127,33 @@ pub(super) fn schema() -> RpcSchema {
         name: code.name(),
         description: code.description(),
     });
+    let event = generator.subschema_for::<Event>();
+    let error = generator.subschema_for::<RpcError>();
+    let definitions = generator.take_definitions(true).into_iter();
+    let definitions = definitions.map(|(name, mut definition)| {
+        unwrap_lines(&mut definition);
+        (name, definition)
+    });
     RpcSchema {
         methods,
-        event: generator.subschema_for::<Event>(),
-        error: generator.subschema_for::<RpcError>(),
+        event,
+        error,
         errors: errors.into(),
-        definitions: generator.take_definitions(true).into_iter().collect(),
+        definitions: definitions.collect(),
+    }
+}
+
+/// Where a description's lines end is a matter of the source text.
+fn unwrap_lines(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            if let Some(Value::String(text)) = members.get_mut("description") {
+                *text = text.replace('\n', " ");
+            }
+            members.values_mut().for_each(unwrap_lines);
+        }
+        Value::Array(items) => items.iter_mut().for_each(unwrap_lines),
+        _ => {}
     }
 }
 

@@ -1,12 +1,16 @@
 //! The server over a real socket, with a daemon that is made up.
 
+mod changes;
 mod clients;
 mod devices;
+mod events;
 mod fake;
+mod logs;
 mod reports;
 mod requests;
 mod schema;
 mod socket;
+mod transactions;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -26,12 +30,17 @@ use super::reports::*;
 use super::server::MAX_CLIENTS;
 use super::*;
 use crate::config::{Config, Endpoint, Guid, Portal, ServiceId, TargetConfig, Transport};
-use crate::events::{EventKind, Events};
+use crate::events::{Event, EventKind, Events};
 use fake::Fake;
+
+/// What the command line's tests take for answers.
+const REPORTS: &str = include_str!("../../../tools/pagecast/tests/reports.json");
 
 /// A path for a socket of this test alone.
 fn socket_path(test: &str) -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("pagecast-rpc-{}-{test}", std::process::id()));
+    static SERIAL: AtomicU32 = AtomicU32::new(0);
+    let (process, serial) = (std::process::id(), SERIAL.fetch_add(1, Relaxed));
+    let dir = std::env::temp_dir().join(format!("pagecast-rpc-{process}-{serial}-{test}"));
     let _ = fs::remove_dir_all(&dir);
     dir.join("run/control.sock")
 }

@@ -55,7 +55,7 @@ const DEVICE: &[Param] = &[
     ),
     Param::optional(
         "queue_depth_max",
-        Kind::Integer(1, 65535),
+        Kind::Integer(1, 4096),
         "commands in flight, at most (default: 256)",
     ),
     Param::optional(
@@ -65,7 +65,7 @@ const DEVICE: &[Param] = &[
     ),
     Param::optional(
         "max_registrants",
-        Kind::Integer(1, 65535),
+        Kind::Integer(1, 65536),
         "registrants of persistent reservations, at most (default: 4096)",
     ),
     Param::optional(

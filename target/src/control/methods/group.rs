@@ -57,8 +57,36 @@ pub(super) const CHAP: Param = Param::optional(
 /// Its values are never logged.
 pub(super) const DHCHAP: Param = Param::optional(
     "dhchap",
-    Kind::Object(&[]),
-    "what NVMe hosts prove themselves with; keys as in the configuration",
+    Kind::Object(&[
+        Param::required(
+            "key",
+            Kind::String,
+            "what the host proves to know, as `nvme gen-dhchap-key` prints it",
+        ),
+        Param::optional(
+            "controller_key",
+            Kind::String,
+            "what we prove to know, in the same form",
+        ),
+        Param::optional(
+            "hashes",
+            Kind::List(&Kind::Word(&["sha256", "sha384", "sha512"])),
+            "hash functions that may be used (default: all)",
+        ),
+        Param::optional(
+            "groups",
+            Kind::List(&Kind::Word(&[
+                "null",
+                "ffdhe2048",
+                "ffdhe3072",
+                "ffdhe4096",
+                "ffdhe6144",
+                "ffdhe8192",
+            ])),
+            "Diffie-Hellman groups that may be used (default: all)",
+        ),
+    ]),
+    "what NVMe hosts prove themselves with",
 );
 
 /// A change of one pattern's place.

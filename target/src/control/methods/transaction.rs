@@ -2,16 +2,13 @@
 
 use serde_json::Value;
 
-use super::{Answer, CHANGE_ERRORS, Method, Run, all, change, shape};
+use super::{Answer, CHANGE_ERRORS, MOST_CHANGES, Method, Run, all, change, shape};
 use crate::config::edit::Edit;
 use crate::config::nearest::suggestion;
 use crate::control::Management;
 use crate::control::params::{Kind, Param, Params, invalid, shorten};
 use crate::control::reports::ChangeReport;
 use crate::control::rpc::RpcError;
-
-/// Changes in one transaction, at most.
-pub(super) const MOST: usize = 1000;
 
 const CHANGE: &[Param] = &[
     Param::required(
@@ -40,20 +37,18 @@ pub(super) fn run(daemon: &dyn Management, mut params: Params) -> Answer {
     if changes.is_empty() {
         return Err(invalid("\"changes\" is empty; give at least one change"));
     }
-    if changes.len() > MOST {
+    if changes.len() > MOST_CHANGES {
         let message = format!(
-            "\"changes\" has {} changes, and {MOST} are the most at a time; make several transactions of them",
+            "\"changes\" has {} changes, and {MOST_CHANGES} are the most at a time; make several transactions of them",
             changes.len()
         );
         return Err(invalid(message));
     }
-    let only = changes.len() == 1;
-    let edits = changes
-        .into_iter()
-        .enumerate()
-        .map(|(index, change)| edit(daemon, change).map_err(|error| error.of_change(index)));
-    let edits = edits.collect::<Result<Vec<_>, _>>()?;
-    change(daemon, &edits).map_err(|error| if only { error.of_change(0) } else { error })
+    let mut edits = Vec::with_capacity(changes.len());
+    for (index, change) in changes.into_iter().enumerate() {
+        edits.push(edit(daemon, change).map_err(|error| error.of_change(index))?);
+    }
+    change(daemon, &edits)
 }
 
 fn edit(daemon: &dyn Management, change: Value) -> Result<Edit, RpcError> {

@@ -11,6 +11,8 @@ pub(super) struct Fake {
     pub(super) done: Mutex<Vec<String>>,
     /// What the next change fails with.
     pub(super) refusal: Mutex<Option<ChangeError>>,
+    /// What the next change comes to, if it is not the usual.
+    pub(super) report: Mutex<Option<ChangeReport>>,
     pub(super) events: Events,
     /// How often it was asked for its status; every answer is larger than what a socket buffers.
     pub(super) chatty: Option<Arc<AtomicU32>>,
@@ -32,11 +34,21 @@ impl Fake {
         *self.refusal.lock().expect("nobody panicked") = Some(error.into());
     }
 
-    fn outcome(&self) -> Result<ChangeReport, ChangeError> {
+    pub(super) fn reply(&self, report: ChangeReport) {
+        *self.report.lock().expect("nobody panicked") = Some(report);
+    }
+
+    fn refused(&self) -> Result<(), ChangeError> {
         match self.refusal.lock().expect("nobody panicked").take() {
             Some(error) => Err(error),
-            None => Ok(change_report()),
+            None => Ok(()),
         }
+    }
+
+    fn outcome(&self) -> Result<ChangeReport, ChangeError> {
+        self.refused()?;
+        let report = self.report.lock().expect("nobody panicked").take();
+        Ok(report.unwrap_or_else(change_report))
     }
 }
 
@@ -358,7 +370,7 @@ impl Management for Fake {
 
     fn save_config(&self, file: &Path, force: bool) -> Result<SaveReport, ChangeError> {
         self.did(format!("save {} {force}", file.display()));
-        self.outcome()?;
+        self.refused()?;
         Ok(SaveReport {
             file: file.display().to_string(),
             bytes: 1234,
@@ -379,7 +391,7 @@ impl Management for Fake {
     }
 }
 
-fn change_report() -> ChangeReport {
+pub(super) fn change_report() -> ChangeReport {
     let moved = SessionChange {
         id: 1,
         initiator: "0x0000000000000000505400fffe000002".to_owned(),

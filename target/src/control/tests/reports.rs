@@ -4,8 +4,7 @@ use super::*;
 
 #[test]
 fn every_report_has_the_documented_shape() {
-    let expected: Value =
-        serde_json::from_str(include_str!("../../../../tools/pagecast/tests/reports.json")).unwrap();
+    let expected: Value = serde_json::from_str(REPORTS).expect("JSON");
     let server = Server::start("reports");
     let mut client = server.client();
     for (method, params, expected) in [
@@ -72,7 +71,11 @@ fn every_report_has_the_documented_shape() {
             expected["session.close"].clone(),
         ),
         ("group.list", json!({}), expected["group.list"].clone()),
-        ("group.list", json!(["store"]), expected["group.list"].clone()),
+        (
+            "group.list",
+            json!(["store"]),
+            expected["group.list"].clone(),
+        ),
         (
             "group.unmap",
             json!(["store", "web", 7]),
@@ -92,4 +95,30 @@ fn every_report_has_the_documented_shape() {
         assert_eq!(answer["result"], expected, "{method}");
         assert_eq!(answer.get("error"), None);
     }
+}
+
+#[test]
+fn every_event_has_the_documented_shape() {
+    let expected: Value = serde_json::from_str(REPORTS).expect("JSON");
+    let mut expected = expected["event"].as_array().expect("a list").clone();
+    let events = Events::default();
+    let watcher = events.subscribe();
+    for kind in fake::every_event() {
+        events.tell(kind);
+    }
+    let next = || watcher.next(Duration::ZERO);
+    let mut told: Vec<Value> = std::iter::from_fn(next)
+        .map(|event| serde_json::to_value(event).expect("JSON"))
+        .collect();
+    for event in &mut told {
+        event["time_ms"] = expected[0]["time_ms"].clone();
+    }
+    let missed = expected.pop().expect("the last one");
+    assert_eq!(told, expected);
+    let missed_is = Event {
+        sequence: 12,
+        time_ms: missed["time_ms"].as_u64().expect("a number"),
+        kind: EventKind::Missed { events: 10 },
+    };
+    assert_eq!(serde_json::to_value(missed_is).expect("JSON"), missed);
 }

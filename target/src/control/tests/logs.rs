@@ -1,0 +1,126 @@
+//! What the log says of who asked for what.
+
+use std::io;
+
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::*;
+use crate::control::peer::Peer;
+use crate::control::rpc::{self, Caller};
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("nobody panicked").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+/// What is logged, and answered, when these are asked for.
+fn logged(level: tracing::Level, daemon: &Fake, requests: &[(&str, Value)]) -> String {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(log.clone())
+        .with_ansi(false)
+        .without_time()
+        .finish();
+    let (stream, _other) = UnixStream::pair().expect("a pair");
+    let peer = Peer::new(5, &stream);
+    tracing::subscriber::with_default(subscriber, || {
+        for (method, params) in requests {
+            let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+            let mut caller = Caller {
+                daemon,
+                peer: &peer,
+                watch: &mut || Ok(()),
+            };
+            rpc::answer(&mut caller, request.to_string().as_bytes());
+        }
+    });
+    let bytes = log.0.lock().expect("nobody panicked").clone();
+    String::from_utf8(bytes).expect("text")
+}
+
+#[test]
+fn changes_are_logged_with_who_made_them() {
+    let daemon = Fake::default();
+    daemon.refuse(ChangeError::Stopping);
+    let requests = [
+        ("device.remove", json!({ "name": "disk0", "force": true })),
+        ("group.map", json!(["store", "web\n", 1, "disk0"])),
+        ("group.map", json!(["store", "web", 70000, "disk0"])),
+        ("session.close", json!([77])),
+        ("status", json!([])),
+        ("nonsense", json!([])),
+    ];
+    let text = logged(tracing::Level::INFO, &daemon, &requests);
+    let pid = std::process::id();
+    let who = format!("client 5 (pid {pid}, uid ");
+    assert!(text.lines().all(|line| line.contains(&who)), "{text}");
+    let ends = [
+        "device.remove name=\"disk0\" force=true: refused",
+        "group.map target=\"store\" group=\"web\\n\" lun=1 device=\"disk0\": done",
+        "group.map target=\"store\" group=\"web\" lun=70000 device=\"disk0\": invalid params",
+        "session.close id=77: not found",
+    ];
+    assert_eq!(text.lines().count(), ends.len(), "{text}");
+    for (line, end) in text.lines().zip(ends) {
+        assert!(line.contains(" INFO "), "{line}");
+        assert!(line.ends_with(end), "{line}");
+    }
+    let text = logged(tracing::Level::DEBUG, &daemon, &[("status", json!([]))]);
+    assert!(
+        text.contains("DEBUG ") && text.trim_end().ends_with("status: done"),
+        "{text}"
+    );
+}
+
+#[test]
+fn secrets_are_never_logged() {
+    let daemon = Fake::default();
+    let hidden = "hidden";
+    let chap = json!({ "user": hidden, "secret": hidden });
+    let group = json!({ "name": "g", "chap": chap, "dhchap": { "key": hidden } });
+    let mut requests = vec![
+        (
+            "target.add",
+            json!({ "name": "t", "chap": chap, "groups": [group] }),
+        ),
+        (
+            "target.add",
+            json!({ "name": "t", "chap": hidden, "secret": hidden }),
+        ),
+        (
+            "group.add",
+            json!({ "target": "t", "name": "g", "chap": chap, "dhchap": { "key": hidden } }),
+        ),
+        (
+            "group.add",
+            json!({ "target": "t", "name": "g", "chap": hidden }),
+        ),
+        (
+            "transaction",
+            json!({ "changes": [{ "method": "group.add", "params": group }] }),
+        ),
+    ];
+    requests.push(("target.add", json!({ "name": { "chap": hidden } })));
+    let text = logged(tracing::Level::TRACE, &daemon, &requests);
+    assert_eq!(text.lines().count(), requests.len(), "{text}");
+    assert!(!text.contains(hidden), "{text}");
+    assert!(text.contains("target.add name=\"t\": done"), "{text}");
+    assert!(text.contains("transaction changes=1: "), "{text}");
+}
