@@ -1,5 +1,7 @@
 //! LIO's `saveconfig.json`, as rtslib and targetcli write and read it (saveconfig.json(5)).
 
+mod acls;
+mod chap;
 mod facts;
 mod identity;
 mod object;
@@ -62,7 +64,7 @@ pub(crate) fn lio(text: &str) -> Result<Imported, ImportError> {
         targets::import(&mut draft, target, &mut taken);
     }
     for fabric in top.list(&mut draft.notes, "fabric_modules") {
-        targets::discovery(&mut draft, &fabric);
+        chap::discovery(&mut draft, &fabric);
     }
     top.rest(&mut draft.notes, &known, &[]);
     Ok(draft.finish())

@@ -85,7 +85,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn new(&self, entry: &'a Entry) -> Self {
+    fn inner(&self, entry: &'a Entry) -> Self {
         Self {
             place: self.place_of(entry),
             words: &entry.words,
@@ -130,7 +130,7 @@ impl<'a> Section<'a> {
         }
         let mut sections = Vec::new();
         for (i, entry) in all.iter().enumerate() {
-            let section = self.new(entry);
+            let section = self.inner(entry);
             if entry.words.len() < 2 {
                 notes.add(
                     &section.place,
