@@ -1,7 +1,7 @@
 //! Portals that the daemon can have all at once.
 //!
 //! A wildcard and an address of the same family exclude each other at one port, and a port of the RDMA/CM speaks one
-//! protocol. Kernel targets check a portal per login instead, so their configurations may well have both.
+//! protocol. The files of other targets may well have both: SCST, for one, listens everywhere and looks at the address afterwards.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};

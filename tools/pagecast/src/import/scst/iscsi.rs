@@ -78,7 +78,7 @@ fn import(draft: &mut Draft, section: &Section<'_>, on: bool, iqns: &mut BTreeSe
         addresses.clear();
         disabled(draft, &section.place, &name, "iscsi-tcp:0.0.0.0");
     }
-    if chap.is_err() && enabled {
+    if chap.is_err() {
         addresses.clear();
         draft.notes.add(
             &section.place,

@@ -325,6 +325,17 @@ fn who_proves_what() {
         &none,
         &["without IncomingUser the target proves nothing either"],
     );
+    // Portals that are added later would let everybody in.
+    let off = target("", "IncomingUser \"me short\"").config.clone();
+    assert_eq!(off.pointer("/targets/0/portals"), Some(&json!([])));
+    let off = target("enabled 0", "IncomingUser \"me short\"");
+    says(
+        &off,
+        &[
+            "is not enabled in SCST",
+            "so that nobody gets in without CHAP",
+        ],
+    );
     let discovery = target("IncomingUser \"me short\"", "");
     says(&discovery, &["discovery asks for no CHAP now"]);
     assert!(!told(&discovery).contains("short"));
