@@ -151,15 +151,19 @@ fn not_found(kind: &'static str, shown: String, name: &str, known: &[&str]) -> E
     }
 }
 
-/// Refuses a name that is taken.
-fn free(items: &[Node], kind: &str, name: &str) -> Result<(), EditError> {
+/// Refuses a name that is taken. `shown` is what it names, for a message.
+fn free(items: &[Node], name: &str, shown: &str) -> Result<(), EditError> {
     match find(items, name) {
         None => Ok(()),
         Some(_) => Err(EditError::Refused {
-            what: format!("there is a {kind} {} already", show(name)),
+            what: format!("there is a {shown} already"),
             remedy: "choose another name, or remove that one first".to_owned(),
         }),
     }
+}
+
+fn is_default(group: &Node) -> bool {
+    matches!(tree::field(group, "default"), Some(Node::Bool(true)))
 }
 
 /// A group for a message.

@@ -170,3 +170,164 @@ fn chosen<const N: usize>(keys: [(&'static str, bool); N]) -> Vec<&'static str> 
     let chosen = keys.into_iter().filter(|(_, changed)| *changed);
     chosen.map(|(key, _)| key).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEFORE: &str = r#"{
+      "devices": [ { "name": "a", "backend": "memory", "size": "1MiB" },
+                   { "name": "b", "backend": "file", "path": "/b" },
+                   { "name": "c", "backend": "file", "path": "/c" } ],
+      "targets": [ { "name": "t", "portals": [ { "transport": "srp", "address": "0.0.0.0" } ],
+                     "groups": [ { "name": "g", "initiators": ["*"], "luns": { "0": "a" } } ] },
+                   { "name": "u", "portals": [ { "transport": "srp", "address": "0.0.0.0" },
+                                               { "transport": "iser", "address": "0.0.0.0" } ] } ],
+      "queue_depth": 64
+    }"#;
+
+    fn read(text: &str) -> Config {
+        Config::parse(text, "c.json").unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The difference that replacing texts makes.
+    fn made(pairs: &[(&str, &str)]) -> Difference {
+        let mut text = BEFORE.to_owned();
+        for (from, to) in pairs {
+            assert_eq!(text.matches(from).count(), 1, "{from}");
+            text = text.replace(from, to);
+        }
+        difference(&read(BEFORE), &read(&text))
+    }
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    #[test]
+    fn nothing() {
+        assert!(made(&[]).is_empty());
+        // Defaults that are spelled out, other ways to write a value, another order.
+        let same = made(&[
+            (r#""path": "/b""#, r#""path": "/b", "read_only": false"#),
+            ("1MiB", "1024 KiB"),
+            (
+                r#""queue_depth": 64"#,
+                r#""nop_timeout": "30s", "queue_depth": 64"#,
+            ),
+            (r#"{ "0": "a" }"#, r#"{ "0": { "device": "a" } }"#),
+        ]);
+        assert!(same.is_empty(), "{same:?}");
+    }
+
+    #[test]
+    fn devices() {
+        let found = made(&[
+            (r#"{ "name": "b", "backend": "file", "path": "/b" },"#, ""),
+            (
+                r#"{ "name": "c", "backend": "file", "path": "/c" }"#,
+                r#"{ "name": "c", "backend": "memory", "size": "2MiB", "serial": "x" },
+                   { "name": "d", "backend": "file", "path": "/b" }"#,
+            ),
+            ("1MiB", "3MiB"),
+        ]);
+        let expected = Difference {
+            devices_added: vec![name("d")],
+            devices_removed: vec![name("b")],
+            devices_changed: vec![
+                (name("a"), vec!["size"]),
+                (name("c"), vec!["backend", "path", "size", "serial"]),
+            ],
+            ..Difference::default()
+        };
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn every_key_of_a_device() {
+        let keys = DeviceConfig::KEYS.iter().filter(|key| **key != "name");
+        for &key in keys {
+            let a = r#"{ "devices": [ { "name": "a", "backend": "file", "path": "/a" } ] }"#;
+            let value = match key {
+                "backend" => r#""block""#,
+                "path" => r#""/b""#,
+                "block_size" => "4096",
+                "read_only" => "true",
+                "write_cache" | "reservations" => "false",
+                "zero_copy" => r#""off""#,
+                "command_timeout" => r#""7s""#,
+                "queue_depth_max" | "max_registrants" => "7",
+                "serial" => r#""7""#,
+                "naa" => r#""3000000000000001""#,
+                "uuid" => r#""f81d4fae-7dec-81d0-a765-00a0c91e6bf6""#,
+                "size" => continue,
+                other => panic!("{other} is new"),
+            };
+            let b = match key {
+                "backend" => a.replace("\"file\"", value),
+                "path" => a.replace("\"/a\"", value),
+                key => a.replace("\"/a\"", &format!("\"/a\", \"{key}\": {value}")),
+            };
+            let found = difference(&read(a), &read(&b)).devices_changed;
+            assert_eq!(found, [(name("a"), vec![key])]);
+        }
+    }
+
+    #[test]
+    fn targets_and_portals() {
+        let found = made(&[
+            (r#""initiators": ["*"]"#, r#""initiators": ["x"]"#),
+            (r#""name": "u""#, r#""name": "v""#),
+            (
+                r#"{ "transport": "iser", "address": "0.0.0.0" }"#,
+                r#"{ "transport": "iser", "address": "10.0.0.1" }"#,
+            ),
+        ]);
+        let portal = |text: &str, found: &[Portal]| {
+            let texts: Vec<String> = found.iter().map(Portal::to_string).collect();
+            assert_eq!(texts, [text]);
+        };
+        assert_eq!(found.targets_added, [name("v")]);
+        assert_eq!(found.targets_removed, [name("u")]);
+        assert_eq!(found.targets_changed, [name("t")]);
+        // Somebody listens on the other one as before.
+        portal("iser 10.0.0.1:3260", &found.portals_added);
+        portal("iser 0.0.0.0:3260", &found.portals_removed);
+        assert!(found.devices_changed.is_empty() && found.settings_changed.is_empty());
+    }
+
+    #[test]
+    fn settings() {
+        let found = made(&[(r#""queue_depth": 64"#, r#""shards": 2, "queue_depth": 65"#)]);
+        assert_eq!(found.settings_changed, ["shards", "queue_depth"]);
+        for live in [
+            r#""metrics": {}"#,
+            r#""discovery_chap": { "user": "u", "secret": "twelve bytes" }"#,
+            r#""discovery_referrals": [ { "address": "10.0.0.2" } ]"#,
+        ] {
+            let found = made(&[(
+                r#""queue_depth": 64"#,
+                &format!(r#""queue_depth": 64, {live}"#),
+            )]);
+            assert!(found.is_empty(), "{live}");
+        }
+    }
+
+    #[test]
+    fn every_setting() {
+        for key in Settings::KEYS {
+            let value = match key {
+                "io_engine" => r#""threads""#,
+                "poll_time" => r#""7us""#,
+                "window_size" => r#""4MiB""#,
+                "pinned_memory" | "staging_memory" => r#""64MiB""#,
+                "nop_interval" | "nop_timeout" => r#""7s""#,
+                "max_it_iu_len" => "600",
+                _ => "7",
+            };
+            let now = read(&format!("{{ \"{key}\": {value} }}"));
+            let found = difference(&Config::default(), &now).settings_changed;
+            assert_eq!(found, [key]);
+        }
+    }
+}

@@ -73,31 +73,29 @@ fn is_leaf(node: &Node) -> bool {
     }
 }
 
-/// Whether `node` is at most `columns` wide on one line, of which the comma after it takes one.
+/// Whether `node` fits on the rest of a line, with a comma behind it.
 fn fits(node: &Node, columns: usize) -> bool {
+    /// What is left of so many columns.
     fn rest(node: &Node, columns: usize) -> Option<usize> {
-        let text = |text: &str| text.len() + 2;
+        let quoted = |text: &str| text.len() + 2;
+        // Brackets, the spaces inside them, and what is between the items.
+        let around = |spaces: usize, items: usize| 2 + spaces + 2 * items.saturating_sub(1);
         match node {
-            Node::Array(items) => items
-                .iter()
-                .try_fold(columns.checked_sub(2)?, |left, item| {
-                    rest(item, left)?.checked_sub(2)
-                }),
-            Node::Object(fields) => {
-                fields
-                    .iter()
-                    .try_fold(columns.checked_sub(4)?, |left, (key, value)| {
-                        let left = left.checked_sub(text(key) + 2)?;
-                        rest(value, left)?.checked_sub(2)
-                    })
-            }
-            Node::String(value) => columns.checked_sub(text(value)),
+            Node::Array(items) => (items.iter()).try_fold(
+                columns.checked_sub(around(0, items.len()))?,
+                |left, item| rest(item, left),
+            ),
+            Node::Object(fields) => fields.iter().try_fold(
+                columns.checked_sub(around(2, fields.len()))?,
+                |left, (key, value)| rest(value, left.checked_sub(quoted(key) + 2)?),
+            ),
+            Node::String(value) => columns.checked_sub(quoted(value)),
             Node::Null | Node::Bool(_) => columns.checked_sub(5),
             Node::Integer(value) => columns.checked_sub(value.to_string().len()),
             Node::Number(value) => columns.checked_sub(value.to_string().len()),
         }
     }
-    rest(node, columns).is_some()
+    rest(node, columns).is_some_and(|left| left > 0)
 }
 
 fn on_one_line(node: &Node, out: &mut String) {
@@ -137,4 +135,82 @@ fn on_one_line(node: &Node, out: &mut String) {
 fn string(text: &str, out: &mut String) {
     // Strings always can be written.
     out.push_str(&serde_json::to_string(text).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &str) -> Node {
+        serde_json::from_str(text).expect("JSON")
+    }
+
+    #[test]
+    fn short_things_are_on_one_line() {
+        let compact = r#"{"a":[],"b":{},"c":[1,-2,1.5,true,null],"d":{"x":"y"},"e":[{"long":"LONG"},{"z":["LONG","LONG"]}]}"#;
+        let compact = compact.replace("LONG", &"l".repeat(60));
+        let expected = r#"{
+  "a": [],
+  "b": {},
+  "c": [1, -2, 1.5, true, null],
+  "d": { "x": "y" },
+  "e": [
+    { "long": "LONG" },
+    {
+      "z": [
+        "LONG",
+        "LONG"
+      ]
+    }
+  ]
+}
+"#;
+        assert_eq!(
+            text(&read(&compact)),
+            expected.replace("LONG", &"l".repeat(60))
+        );
+        assert_eq!(text(&read("{}")), "{}\n");
+        assert_eq!(text(&read("{\"a\": {}}")), "{\n  \"a\": {}\n}\n");
+    }
+
+    #[test]
+    fn lines_are_as_wide_as_they_may_be() {
+        let with = |length: usize| {
+            let node = read(&format!(
+                r#"{{ "a": {{ "b": "{}" }} }}"#,
+                "x".repeat(length)
+            ));
+            text(&node).lines().count()
+        };
+        // `  "a": { "b": "..." },`: the comma counts, though the last one has none.
+        let around = "  \"a\": { \"b\": \"\" },".len();
+        assert_eq!(with(WIDTH - around), 3);
+        assert_eq!(with(WIDTH - around + 1), 5);
+    }
+
+    fn any_node() -> impl Strategy<Value = Node> {
+        let leaf = prop_oneof![
+            Just(Node::Null),
+            any::<bool>().prop_map(Node::Bool),
+            any::<i64>().prop_map(|value| Node::Integer(value.into())),
+            any::<u64>().prop_map(|value| Node::Integer(value.into())),
+            any::<i32>().prop_map(|value| Node::Number(f64::from(value) / 8.0)),
+            any::<String>().prop_map(Node::String),
+        ];
+        leaf.prop_recursive(6, 64, 8, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..8).prop_map(Node::Array),
+                prop::collection::vec((any::<String>(), inner), 0..8).prop_map(Node::Object),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(node in any_node()) {
+            prop_assert_eq!(read(&text(&node)), node);
+        }
+    }
 }

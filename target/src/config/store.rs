@@ -1,5 +1,8 @@
 //! The document of a configuration: as it was written, changed by [`Edit`]s, and kept in its file.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -114,8 +117,14 @@ impl Document {
     /// all are made; what an edit adds, and what it names, when it is made.
     pub fn edited(&self, edits: &[Edit]) -> Result<(Self, Config), EditError> {
         let mut document = self.clone();
-        for edit in edits {
-            apply::apply(&mut document.root, edit)?;
+        for (index, edit) in edits.iter().enumerate() {
+            apply::apply(&mut document.root, edit).map_err(|error| match edits.len() {
+                1 => error,
+                _ => EditError::OneOf {
+                    index,
+                    error: Box::new(error),
+                },
+            })?;
         }
         let origin = "the configuration after the change";
         let config = Config::from_node(&document.root, origin, document.directory())?;

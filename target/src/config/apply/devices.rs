@@ -13,7 +13,7 @@ use crate::config::units::ByteSize;
 pub(super) fn add_device(root: &mut Node, value: &Value) -> Result<(), EditError> {
     let (node, device) = read(value, &DeviceConfig::KEYS, DeviceConfig::read)?;
     let devices = tree::items(root, "devices");
-    free(devices, "device", &device.name)?;
+    free(devices, &device.name, &format!("device {}", device.name))?;
     if let Some(path) = device.store.path().filter(|path| !path.is_absolute()) {
         let what = format!(
             "{} is relative, and to what nobody knows",

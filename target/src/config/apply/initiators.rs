@@ -1,8 +1,8 @@
 //! Patterns come, go, and move between the groups of a target.
 
-use pagecast_core::access::{self, Pattern};
+use pagecast_core::access::{Admission, Pattern, first_group};
 
-use super::{group_of, group_position, invalid, some_of};
+use super::{group_of, group_position, invalid, is_default, some_of};
 use crate::config::document::{Node, show};
 use crate::config::edit::EditError;
 use crate::config::name::pattern_text;
@@ -132,30 +132,47 @@ fn only_group(target: &Node, initiator: &str) -> Result<usize, EditError> {
 fn unlisted(target: &Node, initiator: &str) -> String {
     let add = "`pagecast initiator add` gives a group one more";
     let groups = tree::items(target, "groups");
-    let mut all = groups.iter().flat_map(patterns);
-    if let Some(admitting) = groups.iter().find(|group| admits(group, initiator)) {
-        let by = patterns(admitting).find(|pattern| {
+    let admitting = admitting(groups, initiator);
+    let pattern = admitting.and_then(|group| {
+        patterns(group).find(|pattern| {
             let pattern = Pattern::new(*pattern);
             !pattern.excludes() && pattern.matches(&[initiator])
-        });
-        let by = match by {
-            Some(pattern) => format!("by its pattern {}", show(pattern)),
-            None => "because none of its patterns excludes it".to_owned(),
-        };
-        return format!(
-            "group {} admits that name {by}, which stays where it is; {add}",
-            tree::name(admitting)
-        );
-    }
-    match nearest(initiator, &mut all) {
-        Some(near) => format!("did you mean `{near}`? {add}"),
-        None => format!("no group admits that name; {add}"),
+        })
+    });
+    let excludes = |text: &str| text.starts_with('!');
+    let mut similar = (groups.iter().flat_map(patterns))
+        .filter(|pattern| excludes(pattern) == excludes(initiator));
+    match (admitting, pattern) {
+        (Some(group), Some(pattern)) => format!(
+            "group {} admits that name by its pattern {}, which stays where it is; {add}",
+            tree::name(group),
+            show(pattern)
+        ),
+        (admitting, _) => match (nearest(initiator, &mut similar), admitting) {
+            (Some(near), _) => format!("did you mean `{near}`? {add}"),
+            (None, Some(group)) if is_default(group) => format!(
+                "group {}, the default, admits that name; {add}",
+                tree::name(group)
+            ),
+            (None, Some(group)) => format!(
+                "group {} admits that name, because none of its patterns excludes it; {add}",
+                tree::name(group)
+            ),
+            (None, None) => format!("no group admits that name; {add}"),
+        },
     }
 }
 
-fn admits(group: &Node, initiator: &str) -> bool {
-    let patterns: Vec<Pattern> = patterns(group).map(Pattern::new).collect();
-    access::admits(&patterns, &[initiator])
+/// The group that admits an initiator of that name, if it has no other.
+fn admitting<'n>(groups: &'n [Node], initiator: &str) -> Option<&'n Node> {
+    let all: Vec<Vec<Pattern>> = (groups.iter())
+        .map(|group| patterns(group).map(Pattern::new).collect())
+        .collect();
+    let admissions = groups.iter().zip(&all).map(|(group, patterns)| {
+        let default = is_default(group);
+        (group, Admission { patterns, default })
+    });
+    first_group(admissions, &[initiator])
 }
 
 fn patterns(group: &Node) -> impl Iterator<Item = &str> {

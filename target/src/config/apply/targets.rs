@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::luns::{check_devices, sort_group};
-use super::{free, group_of, group_position, read, some_of, sound};
+use super::{free, group_of, group_position, is_default, read, some_of, sound};
 use crate::config::document::{Node, Problems};
 use crate::config::edit::EditError;
 use crate::config::target::{GroupConfig, Portal, TargetConfig};
@@ -11,7 +11,11 @@ use crate::config::tree;
 
 pub(super) fn add_target(root: &mut Node, value: &Value) -> Result<(), EditError> {
     let (mut node, target) = read(value, &TargetConfig::KEYS, TargetConfig::read)?;
-    free(tree::items(root, "targets"), "target", &target.name)?;
+    free(
+        tree::items(root, "targets"),
+        &target.name,
+        &format!("target {}", target.name),
+    )?;
     let mut problems = Problems::default();
     for (g, group) in target.groups.iter().enumerate() {
         check_devices(&mut problems, root, group, &format!("groups[{g}]"));
@@ -83,10 +87,9 @@ pub(super) fn add_group(
     check_devices(&mut problems, root, &group, "");
     let target = super::target(root, target)?;
     let groups = tree::items(target, "groups");
-    let kind = format!("group of target {}", tree::name(target));
-    free(groups, &kind, &group.name)?;
-    let has_default = (groups.iter())
-        .find(|group| matches!(tree::field(group, "default"), Some(Node::Bool(true))));
+    let shown = format!("group {} in target {}", group.name, tree::name(target));
+    free(groups, &group.name, &shown)?;
+    let has_default = groups.iter().find(|group| is_default(group));
     if let Some(default) = has_default.filter(|_| group.default) {
         return Err(EditError::Refused {
             what: format!("{} is the default already", group_of(default, target)),

@@ -1,0 +1,206 @@
+use super::*;
+
+fn add(group: &str, initiator: &str) -> Edit {
+    Edit::AddInitiator {
+        target: "store".to_owned(),
+        group: group.to_owned(),
+        initiator: initiator.to_owned(),
+    }
+}
+
+fn remove(group: &str, initiator: &str) -> Edit {
+    Edit::RemoveInitiator {
+        target: "store".to_owned(),
+        group: group.to_owned(),
+        initiator: initiator.to_owned(),
+    }
+}
+
+fn to(initiator: &str, from: Option<&str>, to: &str) -> Edit {
+    Edit::MoveInitiator {
+        target: "store".to_owned(),
+        initiator: initiator.to_owned(),
+        from: from.map(str::to_owned),
+        to: to.to_owned(),
+    }
+}
+
+const WEB1: &str = "iqn.2026-11.org.example:web1";
+
+#[test]
+fn patterns_come_and_go() {
+    changes(
+        add("web", "!10.0.0.?"),
+        &[(
+            r#"web1", "10.0.0.7"]"#,
+            r#"web1", "10.0.0.7", "!10.0.0.?"]"#,
+        )],
+    );
+    // Of a default group, which had none, and from then on has its place.
+    changes(
+        add("rest", "!10.0.0.9"),
+        &[(
+            r#""name": "rest", "#,
+            r#""name": "rest", "initiators": ["!10.0.0.9"], "#,
+        )],
+    );
+    changes(
+        remove("web", "10.0.0.7"),
+        &[(r#"web1", "10.0.0.7"]"#, r#"web1"]"#)],
+    );
+    changes(remove("db", "!iqn.*:db0"), &[(r#""!iqn.*:db0", "#, "")]);
+    let (_, config) = document(DOCUMENT)
+        .0
+        .edited(&[remove("web", "10.0.0.7"), remove("web", WEB1)])
+        .unwrap();
+    assert!(config.targets[0].groups[0].initiators.is_empty());
+}
+
+#[test]
+fn patterns_that_are_not_added_or_removed() {
+    for (edit, expected) in [
+        (
+            add("web", "10.0.0.7"),
+            "refused: group web of target store has \"10.0.0.7\" already; there is nothing to do",
+        ),
+        (
+            add("web", "!"),
+            "invalid: initiator: \"!\" is not an initiator pattern; give an initiator's name, with '*' and '?' for what may vary \
+             and a leading '!' for \"not\"; \"*\" is everybody",
+        ),
+        (
+            add("wep", "*"),
+            "not found: there is no group \"wep\" in target store; did you mean `web`?",
+        ),
+        (
+            remove("web", "10.0.0.8"),
+            "not found: there is no pattern \"10.0.0.8\" in group web of target store; did you mean `10.0.0.7`?",
+        ),
+        (
+            remove("rest", "*"),
+            "not found: there is no pattern \"*\" in group rest of target store; it has none",
+        ),
+    ] {
+        assert_eq!(refused(edit), expected);
+    }
+}
+
+#[test]
+fn a_pattern_moves_to_the_end_of_another_group() {
+    changes(
+        to(WEB1, None, "db"),
+        &[
+            (
+                r#"["iqn.2026-11.org.example:web1", "10.0.0.7"]"#,
+                r#"["10.0.0.7"]"#,
+            ),
+            (
+                r#""!iqn.*:db0", "10.0.0.7"]"#,
+                r#""!iqn.*:db0", "10.0.0.7", "iqn.2026-11.org.example:web1"]"#,
+            ),
+        ],
+    );
+    changes(
+        to("iqn.*:db?", Some("db"), "rest"),
+        &[
+            (r#""iqn.*:db?", "#, ""),
+            (
+                r#""name": "rest", "#,
+                r#""name": "rest", "initiators": ["iqn.*:db?"], "#,
+            ),
+        ],
+    );
+    // Several groups have it: the one that it leaves is named.
+    changes(
+        to("10.0.0.7", Some("db"), "rest"),
+        &[
+            (
+                r#", "10.0.0.7"], "luns": { "0": "disk1" }"#,
+                r#"], "luns": { "0": "disk1" }"#,
+            ),
+            (
+                r#""name": "rest", "#,
+                r#""name": "rest", "initiators": ["10.0.0.7"], "#,
+            ),
+        ],
+    );
+}
+
+#[test]
+fn patterns_that_do_not_move() {
+    for (edit, expected) in [
+        (
+            to("10.0.0.7", None, "rest"),
+            "refused: several groups of target store have \"10.0.0.7\": web, db; say which one it is to leave (\"from\", --from)",
+        ),
+        (
+            to("10.0.0.7", Some("db"), "web"),
+            "refused: group web of target store has \"10.0.0.7\" already; there is nothing to do",
+        ),
+        (
+            to(WEB1, None, "web"),
+            "refused: group web of target store has \"iqn.2026-11.org.example:web1\" already; there is nothing to do",
+        ),
+        (
+            to(WEB1, Some("db"), "rest"),
+            "not found: there is no pattern \"iqn.2026-11.org.example:web1\" in group db of target store; known are `iqn.*:db?`, \
+             `!iqn.*:db0`, `10.0.0.7`",
+        ),
+        (
+            to(WEB1, None, "dbs"),
+            "not found: there is no group \"dbs\" in target store; did you mean `db`?",
+        ),
+        (
+            to(WEB1, Some("wep"), "db"),
+            "not found: there is no group \"wep\" in target store; did you mean `web`?",
+        ),
+        (
+            to("iqn.2026-11.org.example:db1", None, "web"),
+            "not found: there is no pattern \"iqn.2026-11.org.example:db1\" in target store; group db admits that name by its pattern \
+             \"iqn.*:db?\", which stays where it is; `pagecast initiator add` gives a group one more",
+        ),
+        (
+            to("10.0.0.77", None, "web"),
+            "not found: there is no pattern \"10.0.0.77\" in target store; did you mean `10.0.0.7`? `pagecast initiator add` gives a \
+             group one more",
+        ),
+        (
+            to("somebody", None, "web"),
+            "not found: there is no pattern \"somebody\" in target store; group rest, the default, admits that name; `pagecast \
+             initiator add` gives a group one more",
+        ),
+    ] {
+        assert_eq!(refused(edit), expected);
+    }
+}
+
+#[test]
+fn a_group_that_only_excludes_admits_the_others() {
+    let (document, _) = document(
+        r#"{ "targets": [ { "name": "store", "groups": [
+               { "name": "a", "initiators": ["!10.0.0.7"] }, { "name": "b", "initiators": [] } ] } ] }"#,
+    );
+    let refused = |edit| {
+        document
+            .edited(&[edit])
+            .expect_err("not listed")
+            .to_string()
+    };
+    assert_eq!(
+        refused(to("x", None, "b")),
+        "there is no pattern \"x\" in target store; group a admits that name, because none of its patterns excludes it; \
+         `pagecast initiator add` gives a group one more"
+    );
+    assert_eq!(
+        refused(to("10.0.0.7", None, "b")),
+        "there is no pattern \"10.0.0.7\" in target store; no group admits that name; `pagecast initiator add` gives a group one more"
+    );
+    let nobody = document.edited(&[remove("a", "!10.0.0.7")]).unwrap().0;
+    assert_eq!(
+        nobody
+            .edited(&[to("x", None, "b")])
+            .expect_err("nobody")
+            .to_string(),
+        "there is no pattern \"x\" in target store; no group admits that name; `pagecast initiator add` gives a group one more"
+    );
+}
