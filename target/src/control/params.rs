@@ -220,7 +220,7 @@ impl Params {
         Value::Object(self.0)
     }
 
-    /// What a log may say: which things they name. Never more than that: others hold secrets.
+    /// What a log may say, each with a blank before it: which things they name. Never more than that: others hold secrets.
     pub(super) fn summary(&self) -> String {
         const NAMES: [&str; 13] = [
             "name",
@@ -237,20 +237,20 @@ impl Params {
             "file",
             "force",
         ];
-        let mut words = Vec::new();
+        let mut words = String::new();
         for name in NAMES {
             match self.0.get(name) {
-                Some(Value::String(text)) => words.push(format!("{name}={}", shorten(text))),
+                Some(Value::String(text)) => words += &format!(" {name}={}", shorten(text)),
                 Some(value @ (Value::Number(_) | Value::Bool(_))) => {
-                    words.push(format!("{name}={value}"));
+                    words += &format!(" {name}={value}");
                 }
                 _ => {}
             }
         }
         if let Some(Value::Array(changes)) = self.0.get("changes") {
-            words.push(format!("changes={}", changes.len()));
+            words += &format!(" changes={}", changes.len());
         }
-        words.join(" ")
+        words
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::client::{MAX_WATCHERS, WRITE_TIMEOUT};
 use super::lines::MAX_REQUEST;
 use super::methods::MOST_CHANGES;
-use super::rpc::LONGEST_BATCH;
+use super::rpc::{LONGEST_ANSWERS, LONGEST_BATCH};
 use super::schema::{self, MethodSchema, ParamSchema, RpcSchema, TypeSchema};
 use super::server::MAX_CLIENTS;
 use crate::events;
@@ -66,7 +66,7 @@ fn write(out: &mut String, schema: &RpcSchema) -> std::fmt::Result {
 fn introduction(out: &mut String) -> std::fmt::Result {
     let patience = WRITE_TIMEOUT.as_secs();
     let room = events::ROOM;
-    let largest = MAX_REQUEST >> 20;
+    let (largest, answers) = (MAX_REQUEST >> 20, LONGEST_ANSWERS >> 20);
     write!(
         out,
         "# The control socket
@@ -97,6 +97,7 @@ same time, and their changes are made one after the other.
 |---|---|
 | bytes of a request | {MAX_REQUEST} ({largest} MiB); a longer one is answered with an error and skipped |
 | requests in a batch | {LONGEST_BATCH} |
+| bytes of the answers to a batch | {LONGEST_ANSWERS} ({answers} MiB); what is left of it then is refused |
 | changes in a transaction | {MOST_CHANGES} |
 | clients at a time | {MAX_CLIENTS}; others are told so (`busy`) and the connection is closed |
 | clients that watch events at a time | {MAX_WATCHERS} |

@@ -15,6 +15,8 @@ use crate::events::Event;
 
 /// Requests in one batch, at most.
 pub(super) const LONGEST_BATCH: usize = 100;
+/// Bytes of answers in one batch; when there are more, what is left of it is refused.
+pub(super) const LONGEST_ANSWERS: usize = 16 << 20;
 
 /// Why a call failed, as the caller is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -184,23 +186,34 @@ pub(super) fn answer(caller: &mut Caller<'_>, line: &[u8]) -> Option<Vec<u8>> {
             let message = format!("more than {LONGEST_BATCH} requests in a batch");
             failure(&RpcError::new(Code::InvalidRequest, message), &Value::Null)
         }
-        // In their order, each on its own.
-        Value::Array(batch) => {
-            let answers: Vec<Value> = batch
-                .into_iter()
-                .filter_map(|request| caller.answer(request, false))
-                .collect();
-            if answers.is_empty() {
-                return None;
-            }
-            Value::Array(answers)
-        }
+        Value::Array(batch) => return caller.answer_batch(batch),
         request => caller.answer(request, true)?,
     };
     Some(finish(&answer))
 }
 
 impl Caller<'_> {
+    /// Answers requests in their order, each on its own. Answers are kept as text: as values they would be many times as large.
+    fn answer_batch(&mut self, batch: Vec<Value>) -> Option<Vec<u8>> {
+        let mut text = Vec::new();
+        for request in batch {
+            let answer = if text.len() <= LONGEST_ANSWERS {
+                self.answer(request, false)
+            } else {
+                too_much(request)
+            };
+            if let Some(answer) = answer {
+                text.push(if text.is_empty() { b'[' } else { b',' });
+                text.extend_from_slice(answer.to_string().as_bytes());
+            }
+        }
+        if text.is_empty() {
+            return None;
+        }
+        text.extend_from_slice(b"]\n");
+        Some(text)
+    }
+
     /// Answers one request, which is `alone` on its line or not.
     fn answer(&mut self, request: Value, alone: bool) -> Option<Value> {
         let request = match Request::parse(request) {
@@ -238,20 +251,34 @@ impl Caller<'_> {
             debug!("{}: no such method", self.peer);
             return Err(methods::unknown(name));
         };
-        let params = method.params(params)?;
-        // Secrets are not in it, and messages are not logged because they could quote one.
-        let summary = method.changes().then(|| params.summary());
-        let result = method.call(self.daemon, params);
+        let mut summary = String::new();
+        let result = method.params(params).and_then(|params| {
+            if method.changes() {
+                summary = params.summary();
+            }
+            method.call(self.daemon, params)
+        });
+        // Messages are not logged: they could quote a secret.
         let outcome = match &result {
             Ok(_) => "done",
             Err(error) => error.code.name(),
         };
-        match summary {
-            Some(summary) => info!("{}: {name} {summary}: {outcome}", self.peer),
-            None => debug!("{}: {name}: {outcome}", self.peer),
+        if method.changes() {
+            info!("{}: {name}{summary}: {outcome}", self.peer);
+        } else {
+            debug!("{}: {name}: {outcome}", self.peer);
         }
         result
     }
+}
+
+/// Refuses what is left of a batch.
+fn too_much(request: Value) -> Option<Value> {
+    let id = Request::parse(request).map_or(Some(Value::Null), |request| request.id)?;
+    let message = format!(
+        "not carried out: the answers of this batch are longer than {LONGEST_ANSWERS} bytes; ask for less at a time"
+    );
+    Some(failure(&RpcError::new(Code::Refused, message), &id))
 }
 
 fn subscribed() -> Value {

@@ -1,7 +1,5 @@
 //! `group` and `initiator`: who sees what.
 
-use serde_json::Value;
-
 use super::{Answer, CHANGE_ERRORS, Method, Run, not_found, shape, to_value};
 use crate::config::GroupConfig;
 use crate::config::edit::Edit;
@@ -264,7 +262,6 @@ fn list(daemon: &dyn Management, params: &Params) -> Answer {
             continue;
         }
         for group in &target.groups {
-            let shown = to_value(group)?;
             let name = group.name.to_string();
             let within = sessions
                 .iter()
@@ -272,7 +269,7 @@ fn list(daemon: &dyn Management, params: &Params) -> Answer {
             groups.push(GroupReport {
                 target: target.name.clone(),
                 sessions: within.count(),
-                default: shown.get("default").and_then(Value::as_bool) == Some(true),
+                default: group.default,
                 initiators: group.initiators.clone(),
                 luns: to_value(&group.luns)?,
                 name,

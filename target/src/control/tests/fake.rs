@@ -16,6 +16,8 @@ pub(super) struct Fake {
     pub(super) events: Events,
     /// How often it was asked for its status; every answer is larger than what a socket buffers.
     pub(super) chatty: Option<Arc<AtomicU32>>,
+    /// Its target has all that a target may have.
+    pub(super) rich: bool,
     /// Its list of devices panics.
     pub(super) broken: bool,
 }
@@ -238,7 +240,7 @@ impl Management for Fake {
     }
 
     fn targets(&self) -> Vec<TargetReport> {
-        let config = target();
+        let config = if self.rich { rich_target() } else { target() };
         let guid = Guid(0x7667_f24a_bc42_0cde);
         let lines = ["10.99.0.1:5555", "[2001:db8::1]:5555"]
             .map(|at| format!("id_ext={guid},ioc_guid={guid},dest={at}"));
@@ -488,6 +490,19 @@ pub(super) fn every_event() -> Vec<EventKind> {
             what: text("something went wrong"),
         },
     ]
+}
+
+fn rich_target() -> TargetConfig {
+    let text = r#"{
+        "devices": [ { "name": "disk0", "backend": "memory", "size": "1MiB" } ],
+        "targets": [ { "name": "store",
+            "portals": [ { "transport": "srp", "address": "::" }, { "transport": "nvme-rdma", "address": "::" } ],
+            "groups": [ { "name": "web", "initiators": ["10.*"],
+                          "chap": { "user": "web", "secret": "open sesame now" },
+                          "dhchap": { "key": "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:" },
+                          "luns": { "0": { "device": "disk0", "read_only": true }, "1": "disk0" } },
+                        { "name": "rest", "default": true } ] } ] }"#;
+    Config::parse(text, "test").expect("good").targets.remove(0)
 }
 
 fn target() -> TargetConfig {

@@ -64,6 +64,7 @@ fn changes_are_logged_with_who_made_them() {
         ("group.map", json!(["store", "web\n", 1, "disk0"])),
         ("group.map", json!(["store", "web", 70000, "disk0"])),
         ("session.close", json!([77])),
+        ("config.reload", json!([false, false])),
         ("status", json!([])),
         ("nonsense", json!([])),
     ];
@@ -76,6 +77,7 @@ fn changes_are_logged_with_who_made_them() {
         "group.map target=\"store\" group=\"web\\n\" lun=1 device=\"disk0\": done",
         "group.map target=\"store\" group=\"web\" lun=70000 device=\"disk0\": invalid params",
         "session.close id=77: not found",
+        "config.reload: invalid params",
     ];
     assert_eq!(text.lines().count(), ends.len(), "{text}");
     for (line, end) in text.lines().zip(ends) {

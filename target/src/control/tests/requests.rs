@@ -205,3 +205,47 @@ fn long_lines_are_refused_and_the_next_served() {
     client.send("\n");
     assert_eq!(client.call("status", json!({}))["result"]["pid"], 4711);
 }
+
+#[test]
+fn the_answers_to_a_batch_are_bounded() {
+    let server = Server::with(
+        "answers",
+        Fake {
+            chatty: Some(Arc::default()),
+            ..Fake::default()
+        },
+    );
+    let mut client = server.client();
+    let request = |id: u32| json!({ "jsonrpc": "2.0", "id": id, "method": "status" });
+    let mut batch: Vec<Value> = (0..8).map(request).collect();
+    // Of a notification nobody is told, now as ever.
+    batch.push(json!({ "jsonrpc": "2.0", "method": "group.remove", "params": ["store", "web"] }));
+    batch.push(json!(1));
+    let answers = client.ask(&Value::from(batch).to_string());
+    let answers = answers.as_array().expect("a list");
+    let ids: Vec<u64> = answers.iter().filter_map(|a| a["id"].as_u64()).collect();
+    assert_eq!(ids, [0, 1, 2, 3, 4, 5, 6, 7]);
+    let done = answers
+        .iter()
+        .filter(|answer| answer.get("result").is_some());
+    assert_eq!(done.count(), 4);
+    assert_eq!(answers[4]["error"]["code"], -32002);
+    assert_eq!(answers.len(), 9);
+    assert_eq!(server.daemon.taken(), []);
+}
+
+#[test]
+fn what_is_nested_deeply() {
+    let server = Server::start("deep");
+    let mut client = server.client();
+    for depth in [100, 130, 10_000] {
+        let (open, close) = ("{\"a\":".repeat(depth), "}".repeat(depth));
+        let request = format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"device.add\",\"params\":{open}1{close}}}"
+        );
+        let answer = client.ask(&request);
+        // What is beyond the reader's depth is not JSON to it; the rest is for the configuration's reader.
+        assert_eq!(answer.get("result").is_some(), depth == 100, "{answer}");
+        assert_eq!(server.daemon.taken().len(), usize::from(depth == 100));
+    }
+}

@@ -336,6 +336,31 @@ fn results_are_as_described() {
     check(&schema, &schema["error"], &error["error"]).expect("as described");
 }
 
+/// All that a target may have, the other forms of things included.
+#[test]
+fn a_target_with_everything_is_as_described() {
+    let server = Server::with(
+        "rich",
+        Fake {
+            rich: true,
+            ..Fake::default()
+        },
+    );
+    let mut client = server.client();
+    let schema = schema();
+    for (name, params) in [("target.show", json!(["store"])), ("group.list", json!([]))] {
+        let answer = client.call(name, params);
+        check(&schema, &method(&schema, name)["result"], &answer["result"]).expect("as described");
+    }
+    let answer = client.call("group.list", json!([]));
+    let groups = &answer["result"]["groups"];
+    let luns = json!({ "0": { "device": "disk0", "read_only": true }, "1": "disk0" });
+    assert_eq!(groups[0]["luns"], luns);
+    assert_eq!(groups[0]["default"], false);
+    assert_eq!(groups[1]["default"], true);
+    assert_eq!(groups[1]["initiators"], json!([]));
+}
+
 /// The check above can fail.
 #[test]
 fn what_is_not_as_described_is_found() {
