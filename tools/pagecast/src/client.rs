@@ -1,4 +1,4 @@
-//! One call over the control socket.
+//! Calls over the control socket.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// How long the daemon may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the daemon may take to answer. What it has to wait for, such as commands in flight, it waits for a few times 10 seconds.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// Bytes of an answer, at most.
 const LONGEST_ANSWER: u64 = 256 << 20;
 
@@ -18,7 +18,9 @@ const LONGEST_ANSWER: u64 = 256 << 20;
 pub(crate) enum ClientError {
     /// No daemon at the socket.
     Connect { socket: PathBuf, cause: io::Error },
-    /// The connection broke, or timed out.
+    /// No answer for so long.
+    Silent(Duration),
+    /// The connection broke.
     Broken(io::Error),
     /// What came was no answer.
     Nonsense(String),
@@ -54,18 +56,11 @@ impl fmt::Display for ClientError {
                     ),
                 }
             }
-            Self::Broken(cause)
-                if matches!(
-                    cause.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                ) =>
-            {
-                write!(
-                    f,
-                    "pagecastd did not answer within {} seconds",
-                    TIMEOUT.as_secs()
-                )
-            }
+            Self::Silent(patience) => write!(
+                f,
+                "pagecastd did not answer within {} seconds",
+                patience.as_secs()
+            ),
             Self::Broken(cause) => write!(f, "the connection to pagecastd broke: {cause}"),
             Self::Nonsense(what) => write!(
                 f,
@@ -76,31 +71,67 @@ impl fmt::Display for ClientError {
     }
 }
 
-/// Calls a method and returns its result.
-pub(crate) fn call(socket: &Path, method: &str, params: &Value) -> Result<Value, ClientError> {
-    let mut stream = UnixStream::connect(socket).map_err(|cause| ClientError::Connect {
-        socket: socket.to_owned(),
-        cause,
-    })?;
-    stream
-        .set_read_timeout(Some(TIMEOUT))
-        .map_err(ClientError::Broken)?;
-    stream
-        .set_write_timeout(Some(TIMEOUT))
-        .map_err(ClientError::Broken)?;
-    let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-    // A daemon that turns us away answers without having read this: its answer counts, and not that this failed.
-    let sent = stream.write_all(format!("{request}\n").as_bytes());
-    let mut line = Vec::new();
-    let received = BufReader::new(stream.take(LONGEST_ANSWER)).read_until(b'\n', &mut line);
-    if line.is_empty() {
-        sent.and(received).map_err(ClientError::Broken)?;
-        return Err(ClientError::Broken(io::ErrorKind::UnexpectedEof.into()));
-    }
-    result_of(&line)
+/// A connection to the daemon.
+#[derive(Debug)]
+pub(crate) struct Client {
+    stream: BufReader<UnixStream>,
+    patience: Duration,
 }
 
-fn result_of(line: &[u8]) -> Result<Value, ClientError> {
+impl Client {
+    pub(crate) fn connect(socket: &Path, patience: Duration) -> Result<Self, ClientError> {
+        let stream = connect(socket)?;
+        stream
+            .set_read_timeout(Some(patience))
+            .and_then(|()| stream.set_write_timeout(Some(patience)))
+            .map_err(|cause| broken(cause, patience))?;
+        Ok(Self {
+            stream: BufReader::new(stream),
+            patience,
+        })
+    }
+
+    /// Calls a method and returns its result. After an error other than [`ClientError::Refused`] the connection is of no more use.
+    pub(crate) fn call(&mut self, method: &str, params: &Value) -> Result<Value, ClientError> {
+        let request = request(method, params);
+        // A daemon that turns us away answers without having read this: its answer counts, and not that this failed.
+        let sent = self.stream.get_mut().write_all(request.as_bytes());
+        let mut line = Vec::new();
+        let received = (&mut self.stream)
+            .take(LONGEST_ANSWER)
+            .read_until(b'\n', &mut line);
+        if line.is_empty() {
+            sent.and(received)
+                .map_err(|cause| broken(cause, self.patience))?;
+            return Err(ClientError::Broken(io::ErrorKind::UnexpectedEof.into()));
+        }
+        result_of(&line)
+    }
+}
+
+/// A connection and nothing more.
+pub(crate) fn connect(socket: &Path) -> Result<UnixStream, ClientError> {
+    UnixStream::connect(socket).map_err(|cause| ClientError::Connect {
+        socket: socket.to_owned(),
+        cause,
+    })
+}
+
+/// The line that calls a method.
+pub(crate) fn request(method: &str, params: &Value) -> String {
+    let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+    format!("{request}\n")
+}
+
+fn broken(cause: io::Error, patience: Duration) -> ClientError {
+    match cause.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ClientError::Silent(patience),
+        _ => ClientError::Broken(cause),
+    }
+}
+
+/// The result in an answer.
+pub(crate) fn result_of(line: &[u8]) -> Result<Value, ClientError> {
     let answer: Value = serde_json::from_slice(line)
         .map_err(|error| ClientError::Nonsense(format!("something that is not JSON ({error})")))?;
     let Value::Object(mut answer) = answer else {

@@ -3,54 +3,77 @@
 
 mod cli;
 mod client;
+mod failure;
+mod files;
 mod human;
+mod import;
 mod render;
 mod table;
+mod top;
+mod watch;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use serde_json::Value;
 
-use cli::{Cli, Request};
-use client::ClientError;
+use cli::{Action, Cli, Request};
+use client::{Client, PATIENCE};
+use failure::Failure;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let request = cli.command.request();
-    match client::call(&cli.socket, request.method, &request.params) {
-        Ok(result) => match print(&cli, &request, &result) {
-            Ok(()) => ExitCode::SUCCESS,
-            // Whoever reads our output has seen enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-            Err(error) => {
-                complain(&format!("cannot write the answer: {error}"));
-                ExitCode::from(cli::EXIT_UNREACHABLE)
-            }
-        },
-        Err(error) => {
-            complain(&error.to_string());
-            ExitCode::from(match error {
-                ClientError::Refused(_) => cli::EXIT_REFUSED,
-                _ => cli::EXIT_UNREACHABLE,
-            })
-        }
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
     }
 }
 
-fn print(cli: &Cli, request: &Request, result: &Value) -> io::Result<()> {
-    let text = if cli.json {
-        format!("{result:#}\n")
-    } else {
-        render::render(request.method, result)
-    };
-    let mut output = io::stdout().lock();
-    output.write_all(text.as_bytes())?;
-    output.flush()
+fn run(cli: Cli) -> Result<(), Failure> {
+    let Cli {
+        socket,
+        json,
+        command,
+    } = cli;
+    match command.action()? {
+        Action::Call(request) => call(&socket, json, &request),
+        Action::Transaction(file) => {
+            let changes = files::changes(file.as_deref())?;
+            call(&socket, json, &cli::transaction(changes))
+        }
+        Action::Events => watch::events(&socket, json),
+        Action::Top(top) => top::run(&socket, json, top),
+        Action::Import(import) => files::import(&import, json),
+        Action::Completions(shell) => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "pagecast", &mut text);
+            print(&text)
+        }
+        Action::Man(dir) => files::manual(Cli::command(), dir.as_deref()),
+    }
 }
 
-fn complain(message: &str) {
-    // There is nobody left to tell if this fails.
-    let _ = writeln!(io::stderr(), "pagecast: {}", human::clean(message));
+fn call(socket: &Path, json: bool, request: &Request) -> Result<(), Failure> {
+    let result = Client::connect(socket, PATIENCE)?.call(request.method, &request.params)?;
+    let text = if json {
+        indented(&result)
+    } else {
+        render::render(request.method, &result)
+    };
+    print(text.as_bytes())
+}
+
+/// JSON for programs that people may look at.
+fn indented(value: &Value) -> String {
+    format!("{value:#}\n")
+}
+
+/// Writes to standard output. That a reader has seen enough is no failure.
+fn print(text: &[u8]) -> Result<(), Failure> {
+    let mut output = io::stdout().lock();
+    match output.write_all(text).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
+        _ => Ok(()),
+    }
 }

@@ -1,119 +1,17 @@
 //! The binary against a daemon that is made up: it answers what `reports.json` says.
 
+mod common;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::thread;
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
-fn reports() -> Value {
-    serde_json::from_str(include_str!("reports.json")).expect("JSON")
-}
-
-/// The answer of the made up daemon.
-fn answer(request: &Value) -> Value {
-    let reports = reports();
-    let method = request["method"].as_str().expect("a method");
-    let result = match method {
-        "device.list" => json!({ "devices": [reports["device.show"]] }),
-        "target.list" => json!({ "targets": [reports["target.show"]] }),
-        "rpc.schema" => json!({ "methods": [
-            { "name": "stats", "description": "what is used", "params": [] },
-            { "name": "device.show", "description": "one device",
-              "params": [ { "name": "name", "required": true }, { "name": "how", "required": false } ] },
-        ] }),
-        "device.show" | "target.show" if request["params"]["name"] == "odd" => {
-            let error =
-                json!({ "code": -32001, "message": "there is no \"odd\";\ndid you mean `disk0`?" });
-            return json!({ "jsonrpc": "2.0", "id": request["id"], "error": error });
-        }
-        "device.show" if request["params"]["name"] == "bare" => json!({ "name": "bare\u{1b}[2J" }),
-        "device.show" => {
-            assert_eq!(request["params"], json!({ "name": "disk0" }));
-            reports[method].clone()
-        }
-        // Says what it was asked for.
-        "reservation.clear" | "reservation.show"
-            if request["params"]["name"] == "ram0" || request["params"]["force"] == true =>
-        {
-            request["params"].clone()
-        }
-        "device.resize" if request["params"] != json!({ "name": "disk0" }) => {
-            request["params"].clone()
-        }
-        "target.show" => {
-            assert_eq!(request["params"], json!({ "name": "store" }));
-            reports[method].clone()
-        }
-        _ => reports[method].clone(),
-    };
-    assert_eq!(request["jsonrpc"], "2.0");
-    json!({ "jsonrpc": "2.0", "id": request["id"], "result": result })
-}
-
-fn scratch(test: &str) -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("pagecast-cli-{}-{test}", std::process::id()));
-    let _ = fs::remove_dir_all(&dir);
-    fs::create_dir(&dir).expect("made");
-    dir
-}
-
-/// A socket that `serve` is called with every connection of.
-fn serve(test: &str, serve: impl Fn(UnixStream) + Send + 'static) -> PathBuf {
-    let path = scratch(test).join("s");
-    let listener = UnixListener::bind(&path).expect("bound");
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            serve(stream.expect("a client"));
-        }
-    });
-    path
-}
-
-fn daemon(test: &str) -> PathBuf {
-    serve(test, |mut stream| {
-        let mut line = String::new();
-        BufReader::new(stream.try_clone().expect("cloned"))
-            .read_line(&mut line)
-            .expect("read");
-        let request = serde_json::from_str(&line).expect("JSON");
-        stream
-            .write_all(format!("{}\n", answer(&request)).as_bytes())
-            .expect("written");
-    })
-}
-
-fn run(socket: &Path, line: &str) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_pagecast"))
-        .arg("--socket")
-        .arg(socket)
-        .args(line.split_whitespace())
-        .output()
-        .expect("run")
-}
-
-/// What it prints when all is well.
-fn printed(socket: &Path, line: &str) -> String {
-    let output = run(socket, line);
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{line}: {complaint}");
-    assert_eq!(complaint, "");
-    String::from_utf8(output.stdout).expect("text")
-}
-
-/// The exit code and what it says when something is wrong.
-fn complaint(socket: &Path, line: &str) -> (Option<i32>, String) {
-    let output = run(socket, line);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
-    (
-        output.status.code(),
-        String::from_utf8(output.stderr).expect("text"),
-    )
-}
+use common::{complaint, daemon, printed, reports, run, scratch, serve, snapshot};
 
 #[test]
 fn json_is_the_result_object() {
@@ -152,6 +50,10 @@ fn json_is_the_result_object() {
         ("target show store --json", &expected["target.show"]),
         ("session list --json", &expected["session.list"]),
         ("stats --json", &expected["stats"]),
+        ("group list --json", &expected["group.list"]),
+        ("--json session show 2", &expected["session.show"]),
+        ("--json config show", &expected["config.show"]),
+        ("config reload --json", &expected["change"]),
     ] {
         let value: Value = serde_json::from_str(&printed(&socket, line)).expect("JSON");
         assert_eq!(value, *expected, "{line}");
@@ -170,21 +72,19 @@ fn tables_for_people() {
         "reservation clear disk0",
         "target list",
         "target show store",
+        "group list",
+        "group map store web 1 disk0",
         "session list",
+        "session show 2",
+        "session close 2",
+        "config show",
+        "config save /root/copy.json",
         "stats",
         "rpc schema",
     ] {
         let text = printed(&socket, line);
-        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/snapshots")
-            .join(line.replace(' ', "-"))
-            .with_extension("txt");
-        let expected = fs::read_to_string(&file).unwrap_or_default();
-        assert!(
-            text == expected,
-            "{line}: {} has\n{expected}\nand not\n{text}",
-            file.display()
-        );
+        let name = line.replace(' ', "-").replace('/', "");
+        snapshot(&format!("{name}.txt"), &text);
     }
 }
 
@@ -230,6 +130,28 @@ fn wrong_command_lines() {
         "frob",
         "stats now",
         "status --jsn",
+        "device add x",
+        "device add x --file a --memory 1G",
+        "device add x --file a --path b",
+        "device add x --memory 1G --size 1G",
+        "device add x --file a --block-size 4k",
+        "target add x --portal iser:::1",
+        "portal add x",
+        "portal remove x iser:10.0.0.1:y",
+        "group add t",
+        "group add t g --lun 1=a --lun 1=b",
+        "group add t g --lun a",
+        "group map t g x disk0",
+        "group map t g -1 disk0",
+        "group unmap t g",
+        "initiator move t x",
+        "initiator add t g",
+        "session show x",
+        "config save",
+        "config import-scst a --force",
+        "top --interval 0",
+        "top --interval 3601",
+        "completions cmd",
     ] {
         let (code, text) = complaint(&socket, line);
         assert_eq!(code, Some(2), "{line}: {text}");

@@ -1,0 +1,71 @@
+//! How a command ends when it does not do what it should.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+
+use crate::cli::{self, Cli, UsageError};
+use crate::client::ClientError;
+use crate::human::clean;
+
+/// Why a command has failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The command line makes no sense.
+    Usage(UsageError),
+    /// The daemon says no, or nothing.
+    Client(ClientError),
+    /// A file is not there, or not good.
+    File(String),
+    /// Standard output takes no more.
+    Output(io::Error),
+}
+
+impl From<UsageError> for Failure {
+    fn from(error: UsageError) -> Self {
+        Self::Usage(error)
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl Failure {
+    /// Says why on standard error.
+    pub(crate) fn report(&self) -> ExitCode {
+        match self {
+            Self::Usage(UsageError(message)) => {
+                let error = Cli::command().error(ErrorKind::ValueValidation, clean(message));
+                // There is nobody left to tell if this fails.
+                let _ = error.print();
+                ExitCode::from(cli::EXIT_USAGE)
+            }
+            Self::Client(error) => {
+                complain(&error.to_string());
+                ExitCode::from(match error {
+                    ClientError::Refused(_) => cli::EXIT_REFUSED,
+                    _ => cli::EXIT_UNREACHABLE,
+                })
+            }
+            Self::File(message) => {
+                complain(message);
+                ExitCode::from(cli::EXIT_REFUSED)
+            }
+            Self::Output(error) => {
+                complain(&format!("cannot write the answer: {error}"));
+                ExitCode::from(cli::EXIT_UNREACHABLE)
+            }
+        }
+    }
+}
+
+/// Says something on standard error.
+pub(crate) fn complain(message: &str) {
+    // There is nobody left to tell if this fails.
+    let _ = writeln!(io::stderr(), "pagecast: {}", clean(message));
+}
