@@ -168,8 +168,6 @@ impl Screen {
         .areas(area);
         frame.render_widget(Paragraph::new(self.title()).style(bar()), title);
         frame.render_widget(Paragraph::new(lines(&summary)), inner(head));
-        frame.render_widget(Paragraph::new(self.foot()), inner(foot));
-
         let (devices, sessions) = self.grids();
         let counts = [devices.rows.len(), sessions.rows.len()];
         let heights = share(rest.height, counts);
@@ -179,16 +177,21 @@ impl Screen {
             Constraint::Length(heights[1]),
         ])
         .areas(rest);
+        let mut hidden = [0; 2];
         for (index, (area, grid)) in [(upper, devices), (lower, sessions)]
             .into_iter()
             .enumerate()
         {
             // A header, and rows.
             let page = usize::from(area.height).saturating_sub(1);
-            let (Some(above), Some(room)) = (self.above.get_mut(index), self.page.get_mut(index))
-            else {
+            let (Some(above), Some(room), Some(hidden)) = (
+                self.above.get_mut(index),
+                self.page.get_mut(index),
+                hidden.get_mut(index),
+            ) else {
                 continue;
             };
+            *hidden = grid.rows.len().saturating_sub(page);
             *room = page.max(1);
             *above = (*above).min(grid.rows.len().saturating_sub(page));
             let area = inner(area);
@@ -197,6 +200,7 @@ impl Screen {
             let shown: Vec<_> = header.into_iter().chain(all.skip(*above)).collect();
             frame.render_widget(Paragraph::new(lines(&shown)), area);
         }
+        frame.render_widget(Paragraph::new(self.foot(hidden)), inner(foot));
     }
 
     fn title(&self) -> Line<'static> {
@@ -208,7 +212,7 @@ impl Screen {
         ))
     }
 
-    fn foot(&self) -> Line<'static> {
+    fn foot(&self, [devices, sessions]: [usize; 2]) -> Line<'static> {
         if let Some(trouble) = &self.trouble {
             return Line::styled(trouble.clone(), style(Tone::Bad));
         }
@@ -216,14 +220,21 @@ impl Screen {
             Part::Devices => "devices",
             Part::Sessions => "sessions",
         };
-        let mut spans = Vec::new();
-        for (key, what) in [
+        let mut keys = vec![
             ("q", "quit".to_owned()),
             ("s", "sort".to_owned()),
             ("p", "pause".to_owned()),
-            ("arrows", format!("scroll {scrolls}")),
-            ("Tab", "the other table".to_owned()),
-        ] {
+        ];
+        if devices + sessions > 0 {
+            keys.push(("arrows", format!("scroll {scrolls}")));
+            keys.push(("Tab", "the other table".to_owned()));
+            keys.push((
+                "",
+                format!("no room for {devices} devices, {sessions} sessions"),
+            ));
+        }
+        let mut spans = Vec::new();
+        for (key, what) in keys {
             spans.push(Span::styled(key, Modifier::BOLD));
             spans.push(Span::raw(format!(" {what}   ")));
         }
