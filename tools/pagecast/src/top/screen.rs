@@ -216,9 +216,17 @@ impl Screen {
         if let Some(trouble) = &self.trouble {
             return Line::styled(trouble.clone(), style(Tone::Bad));
         }
-        let scrolls = match self.scrolled {
-            Part::Devices => "devices",
-            Part::Sessions => "sessions",
+        let more = |hidden: usize| match hidden {
+            0 => String::new(),
+            hidden => format!(" ({hidden} more)"),
+        };
+        let (devices_there, sessions_there) = (
+            format!("devices{}", more(devices)),
+            format!("sessions{}", more(sessions)),
+        );
+        let (scrolls, other) = match self.scrolled {
+            Part::Devices => (devices_there, sessions_there),
+            Part::Sessions => (sessions_there, devices_there),
         };
         let mut keys = vec![
             ("q", "quit".to_owned()),
@@ -227,16 +235,12 @@ impl Screen {
         ];
         if devices + sessions > 0 {
             keys.push(("arrows", format!("scroll {scrolls}")));
-            keys.push(("Tab", "the other table".to_owned()));
-            keys.push((
-                "",
-                format!("no room for {devices} devices, {sessions} sessions"),
-            ));
+            keys.push(("Tab", other));
         }
         let mut spans = Vec::new();
         for (key, what) in keys {
             spans.push(Span::styled(key, Modifier::BOLD));
-            spans.push(Span::raw(format!(" {what}   ")));
+            spans.push(Span::raw(format!(" {what}  ")));
         }
         Line::from(spans)
     }

@@ -316,7 +316,7 @@ fn screens() {
 fn the_picture_is_what_is_shown() {
     let mut screen = screen();
     press(&mut screen, &[KeyCode::Char('s')]);
-    let buffer = drawn(&mut screen, 130, 18);
+    let buffer = drawn(&mut screen, 130, 19);
     same("../../docs/images/top.svg", &picture::svg(&buffer));
 }
 

@@ -1,4 +1,4 @@
-//! A screen as an SVG picture, for the documentation. It needs no font but some monospaced one: every run of text says how wide it is.
+//! A screen as an SVG picture, for the documentation. It needs no font but some monospaced one: every word says where and how wide it is.
 
 use std::fmt::Write;
 
@@ -22,7 +22,7 @@ pub(super) fn svg(buffer: &Buffer) -> String {
     );
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
-         font-family=\"ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace\" font-size=\"13\">\n\
+         font-family=\"ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace\" font-size=\"13.3\">\n\
          <title>pagecast top</title>\n\
          <rect width=\"{width}\" height=\"{height}\" rx=\"8\" fill=\"{BACKGROUND}\"/>\n"
     );
@@ -54,26 +54,28 @@ fn draw(svg: &mut String, (column, row): (usize, usize), run: &[&Cell]) {
             "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{HEIGHT}\" fill=\"{fill}\"/>"
         );
     }
-    let text: String = run.iter().map(|cell| cell.symbol()).collect();
-    let shown = text.trim();
-    if shown.is_empty() {
-        return;
-    }
-    let before = text.chars().take_while(|c| c.is_whitespace()).count();
-    let (x, y) = (x + place(before), y + 13.0);
-    let width = place(shown.chars().count());
     let weight = if modifier.contains(Modifier::BOLD) {
         " font-weight=\"bold\""
     } else {
         ""
     };
     let fill = colour(front);
-    // Spaces would be drawn together otherwise.
-    let shown = escaped(shown).replace(' ', "\u{a0}");
-    let _ = writeln!(
-        svg,
-        "<text x=\"{x}\" y=\"{y}\" textLength=\"{width}\" lengthAdjust=\"spacingAndGlyphs\" fill=\"{fill}\"{weight}>{shown}</text>"
-    );
+    // Word by word: what a font has for a space, and whether it is as wide as ours, does not matter then.
+    let blank = |cell: &&Cell| cell.symbol().trim().is_empty();
+    let mut at = 0;
+    for word in run.chunk_by(|one, other| blank(one) == blank(other)) {
+        let (x, y, width) = (x + place(at), y + 13.0, place(word.len()));
+        at += word.len();
+        if word.first().is_some_and(blank) {
+            continue;
+        }
+        let text: String = word.iter().map(|cell| cell.symbol()).collect();
+        let text = escaped(&text);
+        let _ = writeln!(
+            svg,
+            "<text x=\"{x}\" y=\"{y}\" textLength=\"{width}\" lengthAdjust=\"spacingAndGlyphs\" fill=\"{fill}\"{weight}>{text}</text>"
+        );
+    }
 }
 
 fn colour(colour: Color) -> &'static str {
