@@ -190,3 +190,50 @@ impl Drop for Watch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    /// More than a socket buffers.
+    const MUCH: usize = 8 << 20;
+
+    #[test]
+    fn who_does_not_read_is_given_up() {
+        let (one, _other) = UnixStream::pair().expect("a pair");
+        let before = Instant::now();
+        let writer = Writer::new(one.try_clone().expect("cloned"));
+        let patience = Duration::from_millis(50);
+        let error = write_within(&one, &vec![0; MUCH], patience).expect_err("too slow");
+        assert!(
+            matches!(
+                error.kind(),
+                io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock
+            ),
+            "{error}"
+        );
+        assert!(before.elapsed() < WRITE_TIMEOUT);
+        // A line that was cut short is the last one.
+        one.shutdown(Shutdown::Write).expect("shut");
+        writer.write(b"x\n").expect_err("closed");
+        assert_eq!((&one).read(&mut [0]).expect("the end"), 0);
+    }
+
+    #[test]
+    fn who_reads_a_byte_now_and_then_is_given_up_too() {
+        let (one, mut other) = UnixStream::pair().expect("a pair");
+        let reader = thread::spawn(move || {
+            let mut byte = [0; 1];
+            while other.read(&mut byte).is_ok_and(|count| count > 0) {
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let before = Instant::now();
+        write_within(&one, &vec![0; MUCH], Duration::from_millis(100)).expect_err("too slow");
+        assert!(before.elapsed() < Duration::from_secs(5));
+        drop(one);
+        drop(reader);
+    }
+}
