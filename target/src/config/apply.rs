@@ -74,16 +74,17 @@ pub(super) fn apply(root: &mut Node, edit: &Edit) -> Result<(), EditError> {
     }
 }
 
-/// Makes the paths of devices absolute: relative ones are in `directory`.
-pub(super) fn make_absolute(root: &mut Node, directory: &Path) {
+/// Makes the paths of devices absolute: relative ones are in `directory`. Returns whether that can be written down.
+pub(super) fn make_absolute(root: &mut Node, directory: &Path) -> bool {
     for device in tree::items_mut(root, "devices") {
-        if let Some(Node::String(path)) = tree::field_mut(device, "path")
-            // Both came from texts.
-            && let Some(whole) = directory.join(&*path).to_str()
-        {
-            *path = whole.to_owned();
+        if let Some(Node::String(path)) = tree::field_mut(device, "path") {
+            match directory.join(&*path).to_str() {
+                Some(whole) => *path = whole.to_owned(),
+                None => return false,
+            }
         }
     }
+    true
 }
 
 /// Reads what an edit adds, which has to be good in itself, and puts its keys in order.

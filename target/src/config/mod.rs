@@ -159,6 +159,13 @@ impl Config {
             file: image.to_owned(),
             cause,
         })?;
+        // A document is text.
+        if path.to_str().is_none() {
+            return Err(ConfigError::Options(format!(
+                "--file {}: the path is not UTF-8; give it another name, or a link to it",
+                path.display()
+            )));
+        }
         Ok(Self::simple(path, initiators))
     }
 

@@ -159,7 +159,11 @@ impl Document {
         let text = match self.directory() {
             Some(directory) if file.parent() != Some(directory) => {
                 let mut root = self.root.clone();
-                apply::make_absolute(&mut root, directory);
+                if !apply::make_absolute(&mut root, directory) {
+                    let what = "the path of the configuration file's directory is not UTF-8, and relative paths in it are none \
+                                elsewhere: save it in the same directory";
+                    return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+                }
                 layout::text(&root)
             }
             _ => self.to_text(),

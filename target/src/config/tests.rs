@@ -739,6 +739,11 @@ fn one_image() {
     // It is a configuration like any other.
     assert_eq!(good(&config.to_json()), config);
 
+    use std::os::unix::ffi::OsStrExt;
+    let image = Path::new(std::ffi::OsStr::from_bytes(b"/srv/\xff.img"));
+    let error = Config::from_file_options(image, &["*".to_owned()]).expect_err("no text");
+    assert!(error.to_string().contains("is not UTF-8"), "{error}");
+
     assert!(config.needs_rdma());
     let config = config.without_rdma();
     let portals: Vec<String> = (config.targets[0].portals.iter())

@@ -16,12 +16,12 @@ pub(super) fn add_initiator(
 ) -> Result<(), EditError> {
     pattern_text(initiator).map_err(|fault| invalid("initiator", fault))?;
     let at = group_position(target, group)?;
-    not_in(target, at, initiator)?;
+    not_in(target, at, initiator, "there is nothing to do")?;
     insert_initiator(target, at, initiator);
     Ok(())
 }
 
-fn not_in(target: &Node, group: usize, initiator: &str) -> Result<(), EditError> {
+fn not_in(target: &Node, group: usize, initiator: &str, remedy: &str) -> Result<(), EditError> {
     match tree::items(target, "groups").get(group) {
         Some(group) if lists(group, initiator) => Err(EditError::Refused {
             what: format!(
@@ -29,7 +29,7 @@ fn not_in(target: &Node, group: usize, initiator: &str) -> Result<(), EditError>
                 group_of(group, target),
                 show(initiator)
             ),
-            remedy: "there is nothing to do".to_owned(),
+            remedy: remedy.to_owned(),
         }),
         _ => Ok(()),
     }
@@ -91,7 +91,11 @@ pub(super) fn move_initiator(
         }
         None => only_group(target, initiator)?,
     };
-    not_in(target, to, initiator)?;
+    let remedy = match from == to {
+        true => "there is nothing to do",
+        false => "`pagecast initiator remove` takes it out of the other one",
+    };
+    not_in(target, to, initiator, remedy)?;
     delete_initiator(target, from, initiator);
     insert_initiator(target, to, initiator);
     Ok(())

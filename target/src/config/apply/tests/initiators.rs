@@ -135,7 +135,7 @@ fn patterns_that_do_not_move() {
         ),
         (
             to("10.0.0.7", Some("db"), "web"),
-            "refused: group web of target store has \"10.0.0.7\" already; there is nothing to do",
+            "refused: group web of target store has \"10.0.0.7\" already; `pagecast initiator remove` takes it out of the other one",
         ),
         (
             to(WEB1, None, "web"),

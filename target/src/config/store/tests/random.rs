@@ -297,7 +297,7 @@ proptest! {
             ),
         ];
         for (add, remove) in pairs {
-            let added = now.edited(&[add.clone()]).unwrap().0;
+            let added = now.edited(std::slice::from_ref(&add)).unwrap().0;
             prop_assert_ne!(&added.root, &now.root);
             let mut back = added.edited(&[remove]).unwrap().0.root;
             let mut root = now.root.clone();
