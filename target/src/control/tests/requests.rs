@@ -249,3 +249,55 @@ fn what_is_nested_deeply() {
         assert_eq!(server.daemon.taken().len(), usize::from(depth == 100));
     }
 }
+
+/// Whatever is given for a parameter, there is an answer, and it is never a mistake of ours.
+#[test]
+fn parameters_of_any_kind() {
+    let server = Server::start("any-kind");
+    let mut client = server.client();
+    let schema = client.call("rpc.schema", json!({}))["result"].take();
+    let odd = [
+        Value::Null,
+        json!(true),
+        json!(-1),
+        json!(1.5),
+        json!(u64::MAX),
+        json!(""),
+        json!("\u{0}../\u{202e}"),
+        json!("x".repeat(10_000)),
+        json!([]),
+        json!([[null]]),
+        json!({}),
+        json!({ "": { "name": 1 } }),
+    ];
+    let mut calls = 0;
+    for method in schema["methods"].as_array().expect("a list") {
+        let name = method["name"].as_str().expect("a name");
+        let names = method["params"].as_array().expect("a list").iter();
+        let names: Vec<&str> = names.filter_map(|param| param["name"].as_str()).collect();
+        for value in &odd {
+            let all = |value: &Value| {
+                let each = names.iter().map(|&name| (name.to_owned(), value.clone()));
+                Value::Object(each.collect())
+            };
+            for params in [
+                value.clone(),
+                json!([value]),
+                all(value),
+                all(&json!([value])),
+            ] {
+                let answer = client.call(name, params.clone());
+                let known = [-32602, -32002, -32001]
+                    .contains(&answer["error"]["code"].as_i64().unwrap_or(0));
+                let done = answer.get("result").is_some();
+                assert!(known != done, "{name} {params}: {answer}");
+                if let Some(message) = answer["error"]["message"].as_str() {
+                    assert!(message.len() < 1000, "{name} {params}: {message}");
+                    assert!(!message.contains('\0'), "{name}: {message:?}");
+                }
+                calls += 1;
+            }
+        }
+    }
+    assert_eq!(calls, schema::METHODS.len() * odd.len() * 4);
+}

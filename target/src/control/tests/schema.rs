@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::{DeviceConfig, GroupConfig};
 
-const METHODS: [&str; 32] = [
+pub(super) const METHODS: [&str; 32] = [
     "status",
     "device.list",
     "device.show",
