@@ -333,9 +333,12 @@ fn removal(
             match peer.event() {
                 Ok(CmEvent::AdapterRemoved { connection }) => {
                     println!("# removed under {connection:?}");
-                    if connection == Some(end.connection) {
+                    if connection == end.connection {
                         break;
                     }
+                }
+                Ok(CmEvent::ListenerRemoved { listener }) => {
+                    println!("# removed under {listener:?}");
                 }
                 Ok(CmEvent::Disconnected { .. }) => {}
                 Ok(other) => return Err(format!("{other:?}").into()),

@@ -167,9 +167,14 @@ pub enum CmEvent {
         /// Which one.
         connection: ConnectionId,
     },
-    /// The adapter under a connection or listener is going away: drop the queue pair and forget the connection.
+    /// The adapter under a connection is going away: drop the queue pair and forget the connection.
     AdapterRemoved {
-        /// The connection, or `None` for a listener.
-        connection: Option<ConnectionId>,
+        /// Which one.
+        connection: ConnectionId,
+    },
+    /// The adapter under a listener is going away. The listener hears nothing any more; `unlisten` it.
+    ListenerRemoved {
+        /// Which one.
+        listener: ListenerId,
     },
 }

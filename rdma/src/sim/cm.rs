@@ -70,7 +70,8 @@ pub(super) enum Event {
     Rejected(u64, i32, Vec<u8>),
     Failed(u64, &'static str),
     Disconnected(u64),
-    AdapterRemoved(Option<u64>),
+    AdapterRemoved(u64),
+    ListenerRemoved(u64),
 }
 
 #[derive(Debug)]
@@ -349,8 +350,9 @@ impl Event {
             | Self::Established(connection, _)
             | Self::Rejected(connection, ..)
             | Self::Failed(connection, _)
-            | Self::Disconnected(connection) => Some(connection),
-            Self::AdapterRemoved(connection) => connection,
+            | Self::Disconnected(connection)
+            | Self::AdapterRemoved(connection) => Some(connection),
+            Self::ListenerRemoved(_) => None,
         }
     }
 }

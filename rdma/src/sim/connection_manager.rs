@@ -126,7 +126,10 @@ impl SimConnectionManager {
                 connection: ConnectionId(connection),
             },
             Event::AdapterRemoved(connection) => CmEvent::AdapterRemoved {
-                connection: connection.map(ConnectionId),
+                connection: ConnectionId(connection),
+            },
+            Event::ListenerRemoved(listener) => CmEvent::ListenerRemoved {
+                listener: ListenerId(listener),
             },
         }
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::cm::Event;
 use super::net::Net;
-use crate::fabric::AdapterEvent;
+use crate::fabric::{AdapterEvent, ListenAddress};
 
 /// Makes things go wrong. Made by [`SimNet::faults`](super::SimNet::faults); queue pairs are named by their number, which is
 /// unique in the whole net, and nodes by their name. Names that do not exist make it return false and do nothing.
@@ -106,13 +106,16 @@ impl Faults<'_> {
                 state.queue_pair_to_error(number);
             }
             let cm = &state.cm;
-            let listeners = cm.listeners.values().filter(|l| l.node == node);
-            let listeners = listeners.map(|listener| (listener.manager, None));
+            // A listener on a wildcard is bound to no adapter.
+            let bound = |at| matches!(at, ListenAddress::Ip(at) if !at.ip().is_unspecified());
+            let listeners = cm.listeners.iter();
+            let listeners = listeners.filter(|(_, l)| l.node == node && bound(l.at));
+            let listeners = listeners.map(|(&id, l)| (l.manager, Event::ListenerRemoved(id)));
             let connections = cm.connections.iter().filter(|(_, c)| c.node == node);
-            let connections = connections.map(|(&id, endpoint)| (endpoint.manager, Some(id)));
+            let connections = connections.map(|(&id, c)| (c.manager, Event::AdapterRemoved(id)));
             let told: Vec<_> = listeners.chain(connections).collect();
-            for (manager, connection) in told {
-                state.cm.report(manager, Event::AdapterRemoved(connection));
+            for (manager, event) in told {
+                state.cm.report(manager, event);
             }
         })
     }

@@ -18,6 +18,7 @@ mod completion_queue;
 mod connection_manager;
 mod execute;
 mod faults;
+mod machine;
 mod memory;
 mod net;
 mod node;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 
 pub use connection_manager::SimConnectionManager;
 pub use faults::{CmMessage, Faults};
+pub use machine::SimMachine;
 pub use memory::RegionTraffic;
 pub use net::Traffic;
 pub use node::SimFabric;

@@ -108,8 +108,8 @@ impl VerbsConnectionManager {
                 tracing::debug!(number, "connection manager event without consequence");
                 None
             }
-            (Some(Owner::Listener(_)), Report::Removed, _) => {
-                Some(CmEvent::AdapterRemoved { connection: None })
+            (Some(Owner::Listener(listener)), Report::Removed, _) => {
+                Some(CmEvent::ListenerRemoved { listener })
             }
             (Some(Owner::Connection(connection)), report, _) => self.report(connection, report),
             // Of a connection that was forgotten or a listener that stopped. A request goes with its id: the kernel
@@ -203,9 +203,7 @@ impl VerbsConnectionManager {
             },
             (Report::Failed { why }, _) => CmEvent::Failed { connection, why },
             (Report::Disconnected, _) => CmEvent::Disconnected { connection },
-            (Report::Removed, _) => CmEvent::AdapterRemoved {
-                connection: Some(connection),
-            },
+            (Report::Removed, _) => CmEvent::AdapterRemoved { connection },
             // No listener is a connection, and what is ignored never comes this far.
             (Report::Request(_) | Report::Ignored(_), _) => return None,
         };

@@ -181,14 +181,12 @@ impl Initiator {
             CmEvent::Disconnected { connection } => {
                 self.end(connection, ChannelState::Closed("disconnected".to_owned()))?;
             }
-            CmEvent::AdapterRemoved {
-                connection: Some(connection),
-            } => self.end(
+            CmEvent::AdapterRemoved { connection } => self.end(
                 connection,
                 ChannelState::Closed("adapter removed".to_owned()),
             )?,
-            CmEvent::AdapterRemoved { connection: None } => {}
             // Nothing listens here.
+            CmEvent::ListenerRemoved { .. } => {}
             CmEvent::ConnectRequest(request) => self.manager.reject(request.connection, &[])?,
         }
         Ok(())

@@ -200,14 +200,18 @@ fn a_removed_adapter_tells_everybody_and_takes_nothing_more() {
     pair.b.receive(1, &into, 0, 64);
     assert!(pair.net.faults().remove_adapter("b"));
     assert_eq!(pair.b.adapter.next_event(), Some(AdapterEvent::Fatal));
-    let mut told = Vec::new();
+    let (mut told, mut listeners) = (Vec::new(), Vec::new());
     while let Some(event) = pair.b.cm.next_event().unwrap() {
         match event {
             CmEvent::AdapterRemoved { connection } => told.push(connection),
+            CmEvent::ListenerRemoved { listener } => listeners.push(listener),
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(told, [None, Some(pair.b.connection)]);
+    assert_eq!(
+        (told, listeners),
+        (vec![pair.b.connection], vec![pair.listener])
+    );
     pair.net.run_until_idle();
     assert_eq!(pair.b.results(), [(1, FLUSHED)]);
     assert!(pair.b.fabric.adapters().unwrap().is_empty());

@@ -117,11 +117,11 @@ impl NvmeHost {
             CmEvent::Disconnected { connection } => {
                 self.end(connection, QueueState::Closed("disconnected".to_owned()))?;
             }
-            CmEvent::AdapterRemoved {
-                connection: Some(connection),
-            } => self.end(connection, QueueState::Closed("adapter removed".to_owned()))?,
-            CmEvent::AdapterRemoved { connection: None } => {}
+            CmEvent::AdapterRemoved { connection } => {
+                self.end(connection, QueueState::Closed("adapter removed".to_owned()))?
+            }
             // Nothing listens here.
+            CmEvent::ListenerRemoved { .. } => {}
             CmEvent::ConnectRequest(request) => self.manager.reject(request.connection, &[])?,
         }
         Ok(())
