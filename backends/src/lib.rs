@@ -36,7 +36,7 @@ pub use backend::{
 };
 pub use engine::{Choice, Engine, EngineError, io_queue};
 pub use file::{FileBackend, MemoryBackend};
-pub use open::{FileOptions, OpenError};
+pub use open::{FileOptions, OpenError, present_size};
 pub use send::{Piece, send};
 pub use threads::{ThreadPool, ThreadQueue};
 pub use uring::{UringError, UringQueue};

@@ -119,6 +119,56 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Whether the store is not there (yet), so that waiting for it may help: nothing is at the path, the device behind it is gone,
+    /// has no medium or does not answer, or the file is still being filled. Everything else takes somebody to mend it.
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Self::NotFound { .. } | Self::Empty { .. } => true,
+            Self::Io { source, .. } => source
+                .raw_os_error()
+                .is_some_and(|errno| MISSING.contains(&Errno::from_raw_os_error(errno))),
+            _ => false,
+        }
+    }
+}
+
+/// What the kernel says of devices and file systems that went away or are not ready. EMEDIUMTYPE is what DRBD says while the other
+/// node has the device.
+const MISSING: [Errno; 14] = [
+    Errno::NXIO,
+    Errno::NODEV,
+    Errno::NOMEDIUM,
+    Errno::MEDIUMTYPE,
+    Errno::IO,
+    Errno::REMOTEIO,
+    Errno::SHUTDOWN,
+    Errno::STALE,
+    Errno::NOTCONN,
+    Errno::HOSTDOWN,
+    Errno::HOSTUNREACH,
+    Errno::TIMEDOUT,
+    // The path came to be something else while it was opened.
+    Errno::AGAIN,
+    Errno::INTR,
+];
+
+/// Whether there is something at the path that could be opened, and how many bytes it has. Claims and locks nothing, and leaves
+/// whoever uses it alone.
+pub fn present_size(path: &Path) -> Result<u64, OpenError> {
+    let options = FileOptions {
+        path: path.to_owned(),
+        read_only: true,
+    };
+    let opening = Opening(&options);
+    let kind = opening.kind(&rustix::fs::stat(path).map_err(|e| opening.failed(e))?)?;
+    let flags = OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::RDONLY | OFlags::NONBLOCK;
+    let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| opening.failed(e))?;
+    let size = Store { fd, kind }.size().map_err(|e| opening.failed(e))?;
+    opening.check_size(size)?;
+    Ok(size)
+}
+
 /// Where the bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {

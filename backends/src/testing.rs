@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -95,6 +95,9 @@ impl Fault {
     }
 }
 
+/// What the kernel says of a device that is gone.
+const NO_DEVICE: i32 = libc::ENXIO;
+
 /// A backend around another one that fails, stalls or shrinks as a test tells it to, while it is in use.
 ///
 /// It has no descriptor, so that every engine executes its operations here.
@@ -110,6 +113,8 @@ struct Shared {
     released: Condvar,
     /// What the store pretends to have, in bytes.
     size: AtomicU64,
+    /// The store is gone, as a block device that was unplugged.
+    gone: AtomicBool,
     waiting: AtomicUsize,
     executed: Mutex<Vec<Kind>>,
 }
@@ -130,6 +135,7 @@ impl FaultyBackend {
                 script: Mutex::default(),
                 released: Condvar::new(),
                 size: AtomicU64::new(u64::MAX),
+                gone: AtomicBool::new(false),
                 waiting: AtomicUsize::new(0),
                 executed: Mutex::default(),
             }),
@@ -156,6 +162,11 @@ impl FaultyBackend {
     /// Pretends that the store has only `size` bytes left.
     pub fn shrink_to(&self, size: u64) {
         self.shared.size.store(size, Ordering::SeqCst);
+    }
+
+    /// Takes the store away: nothing works, and nobody can say how large it was. It stays so whatever is cleared.
+    pub fn unplug(&self) {
+        self.shared.gone.store(true, Ordering::SeqCst);
     }
 
     /// Holds what is of this kind before it executes, until [`FaultyBackend::release`] (or `clear`).
@@ -215,6 +226,7 @@ impl Shared {
         }
         match error {
             Some(error) => Err(error),
+            None if self.gone.load(Ordering::SeqCst) => Err(BackendError::Failed(NO_DEVICE)),
             None if touched.end > self.size.load(Ordering::SeqCst) => Err(BackendError::PastEnd),
             None => Ok(()),
         }
@@ -227,6 +239,9 @@ impl Backend for FaultyBackend {
     }
 
     fn current_size(&self) -> Result<u64, BackendError> {
+        if self.shared.gone.load(Ordering::SeqCst) {
+            return Err(BackendError::Failed(NO_DEVICE));
+        }
         let size = self.inner.current_size()?;
         Ok(size.min(self.shared.size.load(Ordering::SeqCst)))
     }

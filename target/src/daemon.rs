@@ -3,6 +3,7 @@
 //! - [`devices`] opens the stores of a configuration, [`targets`] makes its targets.
 //! - `listeners`, `logins`, `srp_logins`, `iscsi_logins`, `nvme_logins`: who comes in, and where it is served. [`buffers`] keeps
 //!   the memory of connections ready; `directory` is what logins ask.
+//! - [`configure`] and `reassign` change what is served, [`offline`] tries again what is not there.
 //! - [`management`] is what the control socket shows of it all.
 //!
 //! [`Daemon::build`] starts no thread: tests drive its parts by hand. [`Daemon::run`] gives each part its thread.
@@ -13,6 +14,7 @@ pub mod configure;
 pub mod devices;
 pub mod inventory;
 pub mod management;
+pub mod offline;
 pub mod reservations;
 pub mod targets;
 
@@ -63,11 +65,12 @@ use adapters::AdapterPort;
 use buffers::Layout;
 use configure::Kept;
 use devices::{DeviceError, Surroundings};
-use inventory::Inventory;
+use inventory::{Inventory, Offline};
 use listeners::{TcpPortal, Troubles};
 use logins::Waiting;
 use nvme_logins::Controllers;
 use reservations::Changer;
+pub use run::Observer;
 
 /// Connection requests that wait for the control thread, per listener.
 const BACKLOG: u32 = 128;
@@ -169,6 +172,8 @@ pub struct Shared {
     pub changer: Changer,
     /// Who watches.
     pub events: Events,
+    /// What does not work right now.
+    pub troubles: offline::Troubles,
     /// Adapters in service.
     pub adapters: Mutex<Vec<Arc<dyn Adapter>>>,
     /// Bytes registered for messages.
@@ -228,6 +233,8 @@ pub struct Control {
     /// The connection manager's listeners.
     listeners: HashMap<ListenerId, config::Portal>,
     tcp_portals: Vec<TcpPortal>,
+    /// Adapters that cannot be taken into service, by name: each is told of once.
+    unusable: Vec<String>,
     accept_trouble: Troubles,
     spare_descriptor: Option<File>,
     /// The port of connections without an adapter, if there is a portal for such.
@@ -373,7 +380,7 @@ impl Daemon {
         let count = settings.shard_count();
         let windows = window_service(&settings)?;
         let table = Arc::new(DeviceTable::default());
-        let mut devices = Vec::new();
+        let (mut devices, mut missing) = (Vec::new(), Vec::new());
         for device in &config.devices {
             let around = Surroundings {
                 machine,
@@ -383,11 +390,21 @@ impl Daemon {
                 max_transfer: devices::max_transfer(adapters::staging_share(&settings)),
                 ports: targets::scsi_ports(&config, device.name.as_ref()),
             };
-            let device = Arc::new(devices::open(table.number(), device, around, parts)?);
-            table.insert(&device);
-            devices.push(device);
+            match devices::open(table.number(), device, around, parts) {
+                Ok(opened) => {
+                    let opened = Arc::new(opened);
+                    table.insert(&opened);
+                    devices.push(opened);
+                }
+                // The rest is served, and it is tried again.
+                Err(error) if offline::is_missing(&error) => missing.push(Offline {
+                    config: device.clone(),
+                    why: error.to_string(),
+                }),
+                Err(error) => return Err(error.into()),
+            }
         }
-        let inventory = Inventory::new(config.clone(), machine, devices, Vec::new());
+        let inventory = Inventory::new(config.clone(), machine, devices, missing);
         let pool = ThreadPool::new(16).map_err(|source| StartError::System {
             what: "cannot start the I/O threads",
             source,
@@ -410,6 +427,7 @@ impl Daemon {
             control: control_address.clone(),
             changer: Changer::default(),
             events: Events::default(),
+            troubles: offline::Troubles::default(),
             adapters: Mutex::default(),
             message_bytes: AtomicU64::new(0),
             logins: AtomicU64::new(0),
@@ -426,6 +444,7 @@ impl Daemon {
             shards: handles,
             listeners: HashMap::new(),
             tcp_portals: Vec::new(),
+            unusable: Vec::new(),
             accept_trouble: Troubles::default(),
             spare_descriptor: listeners::spare_descriptor(),
             local_port: None,
@@ -442,6 +461,9 @@ impl Daemon {
             drained: 0,
             stopped: false,
         };
+        for device in &shared.inventory().offline {
+            shared.tell_offline(&device.config.name, device.why.clone());
+        }
         control.find_adapters()?;
         control.listen(&config)?;
         Ok(Self {
@@ -572,18 +594,14 @@ impl Control {
             CmEvent::Rejected { connection, .. } => {
                 self.lost(connection, CloseReason::HandshakeFailed);
             }
-            CmEvent::AdapterRemoved {
-                connection: Some(connection),
-            } => {
+            CmEvent::AdapterRemoved { connection } => {
                 self.lost(connection, CloseReason::AdapterRemoved);
                 let key = self.by_id.get(&connection);
                 if let Some(entry) = key.and_then(|key| self.connections.get(key)) {
                     self.adapter_gone(entry.port);
                 }
             }
-            CmEvent::AdapterRemoved { connection: None } => {
-                tracing::warn!("an adapter under a listener is gone");
-            }
+            CmEvent::ListenerRemoved { listener } => self.listener_lost(listener),
             // We connect to nobody.
             CmEvent::Resolved { connection, .. } => self.manager.forget(connection),
         }

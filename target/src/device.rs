@@ -16,6 +16,7 @@ use pagecast_core::block::BlockFault;
 use pagecast_core::scsi::LogicalUnit;
 use pagecast_rdma::fabric::Adapter;
 use pagecast_rdma::windows::{DeviceWindows, RevokedRange, WindowCache};
+use thiserror::Error;
 
 use crate::config::DeviceConfig;
 use crate::metrics::meter::{Measured, Meter};
@@ -57,6 +58,22 @@ pub struct Device {
     resizing: Mutex<()>,
     /// Times that written data was lost on the way to the medium.
     lost_writes: AtomicU64,
+}
+
+/// What became of a store that was served.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Lost {
+    /// It is not there any more.
+    #[error("its store is gone ({0})")]
+    Gone(BackendError),
+    /// It was cut off.
+    #[error("its store has {size} bytes left of {served}")]
+    Cut {
+        /// Bytes that it has.
+        size: u64,
+        /// Bytes that are served.
+        served: u64,
+    },
 }
 
 /// What a device did, as one shard saw it.
@@ -174,6 +191,20 @@ impl Device {
         if let Some(size) = self.size.fresh(now) {
             return Ok(size);
         }
+        self.renewed_size(now).map_err(|error| fault(error, false))
+    }
+
+    /// Looks what its store has now, and says what is wrong with that, if anything is. `now` as for
+    /// [`check_range`](Self::check_range).
+    pub fn look(&self, now: u64) -> Result<(), Lost> {
+        let size = self.renewed_size(now).map_err(Lost::Gone)?;
+        match self.size() {
+            served if size < served => Err(Lost::Cut { size, served }),
+            _ => Ok(()),
+        }
+    }
+
+    fn renewed_size(&self, now: u64) -> Result<u64, BackendError> {
         let there = || self.backend.current_size();
         let note = |before, size| {
             tracing::warn!(device = %self.name, before, now = size, "the backing store changed its size");
@@ -185,8 +216,7 @@ impl Device {
                 }
             }
         };
-        let renewed = self.size.renew(now, there, note);
-        renewed.map_err(|error| fault(error, false))
+        self.size.renew(now, there, note)
     }
 
     /// Bytes that it is known to have, whether or not its store still does.

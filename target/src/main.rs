@@ -14,7 +14,7 @@ use pagecastd::config::args::Args;
 use pagecastd::config::{Config, Document};
 use pagecastd::control::notify::Notifier;
 use pagecastd::control::{ControlServer, Management};
-use pagecastd::daemon::Daemon;
+use pagecastd::daemon::{Daemon, Observer};
 use pagecastd::identity::MachineId;
 use tracing::level_filters::LevelFilter;
 
@@ -50,18 +50,40 @@ fn serve(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let document = document.unwrap_or_else(|| Document::from_config(&config));
     let made = (document, config);
     let daemon = Daemon::build(made, &machine, &args.state_dir, fabric, Instant::now())?;
+    // Whoever names one file means that one: without it there is nothing to serve.
+    if args.file.is_some()
+        && let Some(missing) = daemon.shared.inventory().offline.first()
+    {
+        return Err(missing.why.clone().into());
+    }
     let management: Arc<dyn Management> = daemon.shared.clone();
     let server = ControlServer::start(&args.socket, management)?;
-    let notifier = Notifier::from_environment();
-    let ready = || {
-        let mut out = std::io::stdout();
-        // Whoever started us may not listen.
-        let _ = writeln!(out, "ready").and_then(|()| out.flush());
-        let _ = notifier.ready("serving");
-    };
-    daemon.run(ready, || drop(notifier.stopping()))?;
+    daemon.run(Arc::new(Starter(Notifier::from_environment())))?;
     drop(server);
     Ok(())
+}
+
+/// Whoever started us. It may not listen.
+struct Starter(Notifier);
+
+impl Observer for Starter {
+    fn ready(&self) {
+        let mut out = std::io::stdout();
+        let _ = writeln!(out, "ready").and_then(|()| out.flush());
+        let _ = self.0.ready("serving");
+    }
+
+    fn reloading(&self) {
+        let _ = self.0.reloading();
+    }
+
+    fn reloaded(&self) {
+        let _ = self.0.ready("serving");
+    }
+
+    fn stopping(&self) {
+        let _ = self.0.stopping();
+    }
 }
 
 /// The provider of RDMA that the configuration needs. Where `every` transport is asked for and there is no RDMA, those that

@@ -36,6 +36,15 @@ impl Notifier {
         self.send("STOPPING=1\nSTATUS=draining\n")
     }
 
+    /// The configuration is being read again; [`ready`](Self::ready) when that is over.
+    pub fn reloading(&self) -> io::Result<()> {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let microseconds = now.tv_sec * 1_000_000 + now.tv_nsec / 1000;
+        self.send(&format!(
+            "RELOADING=1\nMONOTONIC_USEC={microseconds}\nSTATUS=reading the configuration again\n"
+        ))
+    }
+
     /// What it is doing, for people.
     pub fn status(&self, status: &str) -> io::Result<()> {
         self.send(&format!("STATUS={}\n", one_line(status)))

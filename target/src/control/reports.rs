@@ -68,6 +68,9 @@ pub struct DeviceReport {
     pub store: String,
     /// Whether it works.
     pub state: DeviceState,
+    /// Why it does not; none if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// Bytes.
     pub size: u64,
     /// Bytes of a logical block.
@@ -246,8 +249,10 @@ pub struct ResizeReport {
 pub enum DeviceState {
     /// It does.
     Online,
-    /// Its store is gone, or shrank.
+    /// Its store is gone, or shrank. Initiators see it, and their commands end in errors.
     Failed,
+    /// Its store cannot be opened, and is tried again. Initiators do not see it.
+    Offline,
 }
 
 /// How a device avoids copies.

@@ -9,6 +9,7 @@ use super::buffers::{BufferStock, Layout};
 use super::{Control, StartError, devices, layout};
 use crate::config::Settings;
 use crate::device::MAX_ADAPTERS;
+use crate::events::EventKind;
 use crate::shard::connection::MessageBuffers;
 use crate::shard::messages::{CloseReason, ShardMessage};
 use crate::shard::port::Port;
@@ -37,6 +38,34 @@ impl Control {
         Ok(())
     }
 
+    /// Looks for adapters that were plugged in, and for the addresses that they bring.
+    pub fn look_around(&mut self) {
+        let adapters = self.fabric.adapters().unwrap_or_else(|error| {
+            tracing::debug!(%error, "looking for adapters");
+            Vec::new()
+        });
+        self.unusable
+            .retain(|name| adapters.iter().any(|adapter| adapter.name() == name));
+        for adapter in adapters {
+            if self.port_of(&adapter).is_some() {
+                continue;
+            }
+            let name = adapter.name().to_owned();
+            match self.add_adapter(adapter) {
+                Ok(_) => self.unusable.retain(|other| *other != name),
+                // Others may be better. Told once, though it is tried again.
+                Err(error) if !self.unusable.contains(&name) => {
+                    tracing::error!(adapter = name, %error, "cannot use an adapter");
+                    let what = format!("cannot use the adapter {name}: {error}");
+                    self.shared.events.tell(EventKind::Error { what });
+                    self.unusable.push(name);
+                }
+                Err(_) => {}
+            }
+        }
+        self.listen_again();
+    }
+
     /// The number of an adapter in service.
     pub(super) fn port_of(&self, adapter: &Arc<dyn Adapter>) -> Option<usize> {
         self.ports
@@ -47,11 +76,6 @@ impl Control {
     /// Takes an adapter into service and returns its number.
     pub(super) fn add_adapter(&mut self, adapter: Arc<dyn Adapter>) -> Result<usize, StartError> {
         let Some(number) = self.ports.iter().position(Option::is_none) else {
-            tracing::warn!(
-                adapter = adapter.name(),
-                most = MAX_ADAPTERS,
-                "more adapters than can be served; ignoring it"
-            );
             return Err(FabricError::Invalid("too many adapters").into());
         };
         let settings = &self.shared.settings;
@@ -91,6 +115,9 @@ impl Control {
             }
             tracing::info!(adapter = adapter.name(), "adapter in service");
             self.shared.adapters().push(Arc::clone(&adapter));
+            self.shared.events.tell(EventKind::AdapterAdded {
+                adapter: adapter.name().to_owned(),
+            });
         }
         self.ports[number] = Some(AdapterPort {
             adapter,
@@ -201,7 +228,11 @@ impl Control {
             }
             let mut adapters = self.shared.adapters();
             adapters.retain(|adapter| !Arc::ptr_eq(adapter, &port.adapter));
+            drop(adapters);
             tracing::info!(adapter = port.adapter.name(), "adapter out of service");
+            self.shared.events.tell(EventKind::AdapterRemoved {
+                adapter: port.adapter.name().to_owned(),
+            });
         }
         self.count_message_bytes();
     }

@@ -18,9 +18,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use pagecast_rdma::fabric::Adapter;
+use pagecast_rdma::windows::WindowService;
 
 use super::adapters::staging_share;
-use super::devices::{self, Surroundings};
+use super::devices::{self, DeviceError, Surroundings};
 use super::inventory::{Inventory, Offline};
 use super::{NoParts, Shared, targets};
 use crate::config::edit::{Edit, EditError};
@@ -31,6 +33,7 @@ use crate::control::reports::{ChangeReport, SaveReport, SessionChange, SessionRe
 use crate::device::Device;
 use crate::device::resize::ResizeError;
 use crate::events::EventKind;
+use crate::identity::MachineId;
 use crate::shard::messages::ControlMessage;
 
 /// How long commands may take to end whose device is taken away, before whoever took it away is told that they still run.
@@ -94,7 +97,7 @@ impl Kept {
     }
 
     /// It is replaced whole, so a panic elsewhere does not spoil it.
-    fn lock(&self) -> MutexGuard<'_, Document> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Document> {
         self.document.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -196,20 +199,6 @@ impl Shared {
         let (answer, answered) = bounded(1);
         self.step(Step::Close { session, answer });
         answered.recv().ok()?
-    }
-
-    /// Opens devices again that could not be opened before. Returns whether any could.
-    pub fn retry_offline(&self) -> bool {
-        if self.inventory().offline.is_empty() || self.stopping.load(SeqCst) {
-            return false;
-        }
-        let _kept = self.kept.lock();
-        let before = self.inventory();
-        let names: Vec<String> = (before.offline.iter())
-            .map(|offline| offline.config.name.to_string())
-            .collect();
-        drop(before);
-        self.open_again(&names).is_ok_and(|(_, opened)| opened)
     }
 
     fn carry_out(
@@ -328,27 +317,41 @@ impl Shared {
         Ok(plan)
     }
 
-    /// Opens a device, and everything that it needs to be in service.
+    /// Opens a device, and everything that it needs to be in service. One that hangs is given up: nobody else could change anything.
     fn open(&self, config: &Config, wanted: &DeviceConfig) -> Result<Arc<Device>, String> {
-        let around = Surroundings {
-            machine: &self.machine,
-            state: &self.state,
-            windows: &self.windows,
+        let opening = self.opening(config, wanted);
+        let (answer, answered) = bounded(1);
+        thread::Builder::new()
+            .name("device-open".to_owned())
+            // When it comes after all, it is closed.
+            .spawn(move || drop(answer.try_send(opening.open())))
+            .map_err(|error| format!("cannot start a thread: {error}"))?;
+        match answered.recv_timeout(PATIENCE) {
+            Ok(opened) => opened.map_err(|error| error.to_string()),
+            Err(_) => Err(format!(
+                "device {}: it did not open within {} s: its store, or the way to it, hangs; see to that, and try again",
+                wanted.name,
+                PATIENCE.as_secs()
+            )),
+        }
+    }
+
+    /// What it takes to open a device.
+    pub(super) fn opening(&self, config: &Config, wanted: &DeviceConfig) -> Opening {
+        Opening {
+            index: self.table.number(),
+            wanted: wanted.clone(),
+            machine: self.machine,
+            state: self.state.clone(),
+            windows: Arc::clone(&self.windows),
             shards: self.settings.shard_count(),
             max_transfer: devices::max_transfer(staging_share(&self.settings)),
             ports: targets::scsi_ports(config, &wanted.name),
-        };
-        let opened = devices::open(self.table.number(), wanted, around, &mut NoParts);
-        let device = Arc::new(opened.map_err(|error| error.to_string())?);
-        let adapters = self.adapters().clone();
-        for adapter in &adapters {
-            device.attach(adapter);
+            adapters: self.adapters().clone(),
         }
-        self.table.insert(&device);
-        Ok(device)
     }
 
-    /// Opens devices that are offline, and serves those that can be opened. Returns what it means for sessions, and whether there was any.
+    /// Opens devices that are offline, and serves those that can be opened: for a change, whose lock is held. Returns what it means for sessions, and whether there was any.
     fn open_again(&self, names: &[String]) -> Result<(Vec<SessionChange>, bool), ChangeError> {
         let before = self.inventory();
         let config = before.config.clone();
@@ -371,10 +374,13 @@ impl Shared {
                     devices.push(device);
                     opened = true;
                 }
-                Err(why) => offline.push(Offline {
-                    config: wanted.clone(),
-                    why,
-                }),
+                Err(why) => {
+                    self.tell_offline(&wanted.name, why.clone());
+                    offline.push(Offline {
+                        config: wanted.clone(),
+                        why,
+                    });
+                }
             }
         }
         drop(before);
@@ -388,7 +394,7 @@ impl Shared {
         Ok((changes, opened))
     }
 
-    fn remade(
+    pub(super) fn remade(
         &self,
         config: Config,
         devices: Vec<Arc<Device>>,
@@ -414,12 +420,16 @@ impl Shared {
     }
 
     /// Serves it from now on. Waits until commands have ended whose sessions see their device no more.
-    fn commit(
+    pub(super) fn commit(
         &self,
         inventory: Inventory,
         unlisten: Vec<Portal>,
         warnings: &mut Vec<String>,
     ) -> Result<Vec<SessionChange>, ChangeError> {
+        // Not before: devices of a change that is not made are closed again.
+        for device in &inventory.devices {
+            self.table.insert(device);
+        }
         let (answer, answered) = bounded(1);
         let (drained, until_drained) = bounded(0);
         self.step(Step::Commit {
@@ -439,7 +449,7 @@ impl Shared {
     }
 
     /// Closes a device that nobody sees any more, once its last command has ended.
-    fn close(&self, device: Arc<Device>, warnings: &mut Vec<String>) {
+    pub(super) fn close(&self, device: Arc<Device>, warnings: &mut Vec<String>) {
         let deadline = Instant::now() + PATIENCE;
         self.table.remove(&device);
         // Snapshots of reports come and go; connections have let go of it, but for those with commands.
@@ -475,6 +485,38 @@ impl Shared {
 
     fn step(&self, step: Step) {
         self.control.send(ControlMessage::Step(Box::new(step)));
+    }
+}
+
+/// All that it takes to open a device, wherever that is done.
+pub(super) struct Opening {
+    index: usize,
+    wanted: DeviceConfig,
+    machine: MachineId,
+    state: PathBuf,
+    windows: Arc<WindowService>,
+    shards: usize,
+    max_transfer: u32,
+    ports: Vec<u16>,
+    adapters: Vec<Arc<dyn Adapter>>,
+}
+
+impl Opening {
+    /// Opens it. This may take long.
+    pub(super) fn open(self) -> Result<Arc<Device>, DeviceError> {
+        let around = Surroundings {
+            machine: &self.machine,
+            state: &self.state,
+            windows: &self.windows,
+            shards: self.shards,
+            max_transfer: self.max_transfer,
+            ports: self.ports,
+        };
+        let device = devices::open(self.index, &self.wanted, around, &mut NoParts)?;
+        for adapter in &self.adapters {
+            device.attach(adapter);
+        }
+        Ok(Arc::new(device))
     }
 }
 

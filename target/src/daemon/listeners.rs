@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use pagecast_rdma::fabric::{FabricError, ListenAddress, ServiceId};
+use pagecast_rdma::fabric::{FabricError, ListenAddress, ListenerId, ServiceId};
 use pagecast_rdma::local::LocalAdapter;
+use rustix::io::Errno;
 
 use super::{BACKLOG, Control, StartError};
 use crate::config::{Config, Endpoint, Portal};
+use crate::events::EventKind;
 
 /// Silence on a TCP connection after which the kernel asks whether the peer is there, and how long it waits for an answer. iSCSI
 /// has pings of its own; these are for where they are switched off.
@@ -35,16 +37,78 @@ impl TcpPortal {
 }
 
 impl Control {
-    /// Listens on every portal.
+    /// Listens on every portal. Those whose address is not there yet are tried again later.
     pub(super) fn listen(&mut self, config: &Config) -> Result<(), StartError> {
         let portals: Vec<Portal> = (config.listeners().iter())
             .map(|listener| listener.portal)
             .collect();
         for &portal in &portals {
-            self.listen_on(portal, &portals)?;
+            match self.listen_on(portal, &portals) {
+                Err(error) if is_absent(&error) => self.note_silent(portal, error.to_string()),
+                listening => listening?,
+            }
         }
         self.shared.ready.store(true, SeqCst);
         Ok(())
+    }
+
+    /// Listens on the portals again whose address was not there.
+    pub fn listen_again(&mut self) {
+        if self.draining {
+            return;
+        }
+        let silent: Vec<Portal> = (self.shared.troubles.portals().iter())
+            .map(|&(portal, _)| portal)
+            .collect();
+        if silent.is_empty() {
+            return;
+        }
+        let all = self.all_portals();
+        for portal in silent {
+            match self.listen_on(portal, &all) {
+                Ok(()) => {
+                    let mut portals = self.shared.troubles.portals();
+                    portals.retain(|(other, _)| *other != portal);
+                }
+                Err(error) => self.note_silent(portal, error.to_string()),
+            }
+        }
+    }
+
+    /// The adapter under a listener is gone.
+    pub(super) fn listener_lost(&mut self, listener: ListenerId) {
+        self.manager.unlisten(listener);
+        let Some(portal) = self.listeners.remove(&listener) else {
+            return;
+        };
+        // All of it, if it had several listeners.
+        self.drop_listeners(&[portal]);
+        self.note_silent(portal, "its RDMA device is gone".to_owned());
+        // Another device may have the address already.
+        self.listen_again();
+    }
+
+    /// A portal does not listen.
+    fn note_silent(&self, portal: Portal, why: String) {
+        let mut portals = self.shared.troubles.portals();
+        match portals.iter_mut().find(|(other, _)| *other == portal) {
+            Some((_, before)) if *before == why => return,
+            Some((_, before)) => before.clone_from(&why),
+            None => portals.push((portal, why.clone())),
+        }
+        drop(portals);
+        tracing::warn!(%portal, why, "not listening; it is tried again");
+        let what = format!("not listening on {portal}: {why}; it is tried again");
+        self.shared.events.tell(EventKind::Error { what });
+    }
+
+    fn all_portals(&self) -> Vec<Portal> {
+        let inventory = self.shared.inventory();
+        let targets = inventory.config.targets.iter();
+        targets
+            .flat_map(|target| &target.portals)
+            .copied()
+            .collect()
     }
 
     /// Listens on these as well, on all or none.
@@ -52,12 +116,7 @@ impl Control {
         if self.draining {
             return Err("the daemon is stopping".to_owned());
         }
-        let inventory = self.shared.inventory();
-        let targets = inventory.config.targets.iter();
-        let mut all: Vec<Portal> = targets
-            .flat_map(|target| &target.portals)
-            .copied()
-            .collect();
+        let mut all = self.all_portals();
         all.extend(portals);
         for (done, &portal) in portals.iter().enumerate() {
             if let Err(error) = self.listen_on(portal, &all) {
@@ -70,6 +129,14 @@ impl Control {
 
     /// Listens there no more. Who came in there stays.
     pub(super) fn unlisten(&mut self, portals: &[Portal]) {
+        self.drop_listeners(portals);
+        (self.shared.troubles.portals()).retain(|(portal, _)| !portals.contains(portal));
+        for portal in portals {
+            tracing::info!(%portal, "not listening any more");
+        }
+    }
+
+    fn drop_listeners(&mut self, portals: &[Portal]) {
         let manager = &mut self.manager;
         self.listeners.retain(|&listener, portal| {
             let stays = !portals.contains(portal);
@@ -80,12 +147,9 @@ impl Control {
         });
         self.tcp_portals
             .retain(|portal| !portals.contains(&portal.portal));
-        for portal in portals {
-            tracing::info!(%portal, "not listening any more");
-        }
     }
 
-    /// Listens on one portal of `all`.
+    /// Listens on one portal of `all`; on all of its addresses or none.
     fn listen_on(&mut self, portal: Portal, all: &[Portal]) -> Result<(), StartError> {
         let has_ipv4 = |port: u16| {
             all.iter().any(|portal| {
@@ -109,7 +173,10 @@ impl Control {
             }
         };
         for address in addresses {
-            self.listen_at(address, portal)?;
+            if let Err(error) = self.listen_at(address, portal) {
+                self.drop_listeners(&[portal]);
+                return Err(error);
+            }
         }
         tracing::info!(%portal, "listening");
         Ok(())
@@ -237,6 +304,20 @@ pub(super) fn prepare(socket: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether a portal cannot listen because its address is not there: it may belong to an interface, or an RDMA device, that comes later.
+fn is_absent(error: &StartError) -> bool {
+    let StartError::Listen { source, .. } = error else {
+        return false;
+    };
+    let FabricError::Call { source, .. } = source else {
+        return false;
+    };
+    matches!(
+        source.raw_os_error().map(Errno::from_raw_os_error),
+        Some(Errno::ADDRNOTAVAIL | Errno::NODEV | Errno::NETDOWN | Errno::NETUNREACH)
+    )
+}
+
 /// What to do when a portal cannot listen.
 fn hint(error: &FabricError) -> &'static str {
     match error {
@@ -245,7 +326,7 @@ fn hint(error: &FabricError) -> &'static str {
                 "; another program listens there: stop it, or choose another \"port\""
             }
             std::io::ErrorKind::AddrNotAvailable => {
-                "; no RDMA-capable interface of this machine has that address: use one that has, or \"0.0.0.0\""
+                "; no interface of this machine that could serve it has that address: use one that has, or \"0.0.0.0\""
             }
             _ => "",
         },

@@ -12,10 +12,11 @@ use pagecast_rdma::windows::{Mode, Statistics};
 use super::Shared;
 use super::addresses::{infiniband_ports, rdma_addresses};
 use super::inventory::Inventory;
+use super::offline;
 use super::reservation_reports;
 use super::targets::Target;
 use crate::config::edit::Edit;
-use crate::config::{Endpoint, Portal, Transport, ZeroCopy};
+use crate::config::{DeviceConfig, Endpoint, Portal, Transport, ZeroCopy};
 use crate::control::initiator_commands::{Login, nvme_commands, tcp_addresses};
 use crate::control::reports::{
     AdapterReport, ChangeReport, ConfigReport, DaemonState, DeviceCounters, DeviceReport,
@@ -53,8 +54,19 @@ impl Management for Shared {
 
     fn devices(&self) -> Vec<DeviceReport> {
         let adapters = self.adapters().clone();
-        (self.inventory().devices.iter())
-            .map(|device| report(device, &adapters))
+        let inventory = self.inventory();
+        let described = |wanted: &DeviceConfig| match inventory.device(&wanted.name) {
+            Some(device) => Some(report(device, &adapters, self.why(device))),
+            None => Some(offline::report(
+                inventory.offline(&wanted.name)?,
+                &self.machine,
+            )),
+        };
+        inventory
+            .config
+            .devices
+            .iter()
+            .filter_map(described)
             .collect()
     }
 
@@ -187,15 +199,29 @@ impl Shared {
             ));
         }
         for device in &inventory.offline {
-            warnings.push(format!("device {}: {}", device.config.name, device.why));
+            let name = &*device.config.name;
+            let why = offline::plain(name, &device.why);
+            warnings.push(format!("device {name}: offline, and tried again: {why}"));
         }
-        for device in (inventory.devices.iter()).filter(|device| device.is_failed()) {
-            warnings.push(format!(
-                "device {}: its store is smaller than it was, or gone",
-                device.name
-            ));
+        for device in &inventory.devices {
+            if let Some(why) = self.why(device) {
+                warnings.push(format!("device {}: {why}", device.name));
+            }
+        }
+        for (portal, why) in self.troubles.portals().iter() {
+            warnings.push(format!("{portal}: not listening, and tried again: {why}"));
         }
         warnings
+    }
+
+    /// What is wrong with a device that has failed.
+    fn why(&self, device: &Device) -> Option<String> {
+        let lost = self.troubles.of_device(device);
+        let why = lost.map_or_else(
+            || "its store is smaller than it was, or gone".to_owned(),
+            |lost| lost.to_string(),
+        );
+        device.is_failed().then_some(why)
     }
 
     /// What to type on an initiator of iSCSI or iSER, for each way to a portal.
@@ -242,10 +268,13 @@ impl Shared {
                 .config
                 .portals
                 .iter()
-                .map(|&portal| PortalReport {
-                    portal,
-                    listening: self.is_listening(),
-                    why: None,
+                .map(|&portal| {
+                    let why = self.troubles.of_portal(portal);
+                    PortalReport {
+                        portal,
+                        listening: why.is_none() && self.is_listening(),
+                        why,
+                    }
                 })
                 .collect(),
             groups: target.config.groups.clone(),
@@ -299,7 +328,7 @@ fn login_lines(target: PortId, portal: &Portal) -> Vec<String> {
     }
 }
 
-fn report(device: &Device, adapters: &[Arc<dyn Adapter>]) -> DeviceReport {
+fn report(device: &Device, adapters: &[Arc<dyn Adapter>], why: Option<String>) -> DeviceReport {
     let properties = device.backend.properties();
     let model = device.unit.model();
     let identity = &model.identity;
@@ -313,11 +342,11 @@ fn report(device: &Device, adapters: &[Arc<dyn Adapter>]) -> DeviceReport {
             .path()
             .map(|path| path.display().to_string()),
         store: properties.description.clone(),
-        state: if device.is_failed() {
-            DeviceState::Failed
-        } else {
-            DeviceState::Online
+        state: match why {
+            Some(_) => DeviceState::Failed,
+            None => DeviceState::Online,
         },
+        why,
         size: device.unit.capacity() * u64::from(model.block_size),
         block_size: model.block_size,
         read_only: model.read_only,

@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Sender, bounded};
 use pagecast_rdma::fabric::Adapter;
 use rustix::event::epoll;
 use rustix::fd::OwnedFd;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::{Control, Daemon, StartError, buffers};
+use super::{Control, Daemon, Shared, StartError, buffers, offline};
 use crate::device::MAX_ADAPTERS;
 use crate::shard::messages::{ControlMessage, Mailer};
 
-/// How often the control thread looks for adapters that were plugged in.
+/// How often the control thread looks for adapters that were plugged in, and for addresses that have come.
 const SCAN: Duration = Duration::from_secs(5);
 
 /// How long everything may take to end after a signal.
@@ -29,14 +30,32 @@ const SIGNALS: u64 = u64::MAX;
 const MAIL: u64 = u64::MAX - 1;
 const MANAGER: u64 = u64::MAX - 2;
 const TCP: u64 = u64::MAX - 3;
+const HANGUPS: u64 = u64::MAX - 4;
+
+/// Whom a running daemon tells of its life.
+pub trait Observer: Send + Sync {
+    /// It serves.
+    fn ready(&self);
+    /// It has been told to read its configuration again.
+    fn reloading(&self);
+    /// It has done so, for better or worse.
+    fn reloaded(&self);
+    /// It has been told to stop.
+    fn stopping(&self);
+}
 
 impl Daemon {
-    /// Gives every part its thread, calls `ready`, and serves until SIGTERM or SIGINT.
-    pub fn run(mut self, ready: impl FnOnce(), stopping: impl Fn()) -> Result<(), StartError> {
-        let signals = signal_pipe().map_err(|source| StartError::System {
+    /// Gives every part its thread, and serves until SIGTERM or SIGINT. SIGHUP has it read its configuration again.
+    pub fn run(mut self, observer: Arc<dyn Observer>) -> Result<(), StartError> {
+        let signal_error = |source| StartError::System {
             what: "cannot handle signals",
             source,
-        })?;
+        };
+        let signals = Signals {
+            end: signal_pipe(&[SIGTERM, SIGINT]).map_err(signal_error)?,
+            hangup: signal_pipe(&[SIGHUP]).map_err(signal_error)?,
+            reload: reloader(&self.shared, &observer).map_err(thread_error)?,
+        };
         let orders = buffers::keeper(self.control_address.clone()).map_err(thread_error)?;
         self.control.order_from(orders);
         self.control
@@ -57,13 +76,15 @@ impl Daemon {
                 .map_err(thread_error)?;
             threads.push(thread);
         }
-        ready();
+        let watchers = offline::watch(&self.shared).map_err(thread_error)?;
+        observer.ready();
         let served =
-            serve(&mut self.control, &signals, &stopping).map_err(|source| StartError::System {
+            serve(&mut self.control, &signals, &*observer).map_err(|source| StartError::System {
                 what: "the control thread cannot wait for events",
                 source,
             });
         self.control.stop();
+        drop(watchers);
         let mut ended = served;
         for thread in threads {
             let result = thread.join().unwrap_or_else(|_| {
@@ -124,18 +145,57 @@ impl Drop for Alarm {
     }
 }
 
-fn signal_pipe() -> io::Result<UnixStream> {
+/// What tells the control thread of signals, and whom it passes them on to.
+struct Signals {
+    end: UnixStream,
+    hangup: UnixStream,
+    reload: Sender<()>,
+}
+
+/// A thread that reads the configuration again whenever it is told to, and tells how that went in the log.
+fn reloader(shared: &Arc<Shared>, observer: &Arc<dyn Observer>) -> io::Result<Sender<()>> {
+    // Who asks while another waits means the same.
+    let (reload, wanted) = bounded(1);
+    let (shared, observer) = (Arc::clone(shared), Arc::clone(observer));
+    thread::Builder::new()
+        .name("reload".to_owned())
+        .spawn(move || {
+            while wanted.recv().is_ok() {
+                observer.reloading();
+                match shared.read_again(false) {
+                    Ok(report) => {
+                        for warning in &report.warnings {
+                            tracing::warn!("{warning}");
+                        }
+                        tracing::info!(
+                            sessions_changed = report.sessions.len(),
+                            restart_needed = ?report.restart_needed,
+                            "configuration read again"
+                        );
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "configuration not read again; it is as it was");
+                    }
+                }
+                observer.reloaded();
+            }
+        })?;
+    Ok(reload)
+}
+
+fn signal_pipe(signals: &[i32]) -> io::Result<UnixStream> {
     let (read, write) = UnixStream::pair()?;
     read.set_nonblocking(true)?;
-    for signal in [SIGTERM, SIGINT] {
+    for &signal in signals {
         signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
     }
     Ok(read)
 }
 
-fn serve(control: &mut Control, signals: &UnixStream, stopping: &dyn Fn()) -> io::Result<()> {
+fn serve(control: &mut Control, signals: &Signals, observer: &dyn Observer) -> io::Result<()> {
     let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    watch(&set, signals, SIGNALS)?;
+    watch(&set, &signals.end, SIGNALS)?;
+    watch(&set, &signals.hangup, HANGUPS)?;
     watch(&set, control.inbox.event_fd(), MAIL)?;
     watch(&set, control.manager.event_fd(), MANAGER)?;
     let mut watched: [Option<Arc<dyn Adapter>>; MAX_ADAPTERS] = Default::default();
@@ -171,9 +231,7 @@ fn serve(control: &mut Control, signals: &UnixStream, stopping: &dyn Fn()) -> io
             }
         } else if now >= next_scan {
             next_scan = now + SCAN;
-            if let Err(error) = control.find_adapters() {
-                tracing::debug!(%error, "looking for adapters");
-            }
+            control.look_around();
         }
         events.clear();
         let nap = match (busy, control.draining) {
@@ -197,10 +255,17 @@ fn serve(control: &mut Control, signals: &UnixStream, stopping: &dyn Fn()) -> io
             match event.data.u64() {
                 SIGNALS => {
                     let mut byte = [0];
-                    let _ = rustix::io::read(signals, &mut byte);
+                    let _ = rustix::io::read(&signals.end, &mut byte);
                     tracing::info!("signal received");
-                    stopping();
+                    observer.stopping();
                     control.shut_down();
+                }
+                HANGUPS => {
+                    let mut bytes = [0; 64];
+                    let _ = rustix::io::read(&signals.hangup, &mut bytes);
+                    tracing::info!("told to read the configuration again");
+                    // One that waits for its turn already will see what this one means.
+                    let _ = signals.reload.try_send(());
                 }
                 MAIL => control.inbox.acknowledge(),
                 _ => {}

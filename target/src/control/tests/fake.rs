@@ -131,6 +131,7 @@ impl Management for Fake {
             path: Some("/srv/disk0.img".to_owned()),
             store: "file on ext4".to_owned(),
             state: DeviceState::Online,
+            why: None,
             size: 192 << 20,
             block_size: 512,
             read_only: false,

@@ -179,6 +179,7 @@ fn device(name: &str) -> DeviceReport {
         path: None,
         store: NASTY.to_owned(),
         state: DeviceState::Online,
+        why: None,
         size: 1 << 40,
         block_size: 512,
         read_only: false,
