@@ -6,7 +6,7 @@ use crate::nvme::properties::{GRANULARITY, VERSION};
 use crate::nvme::{MAX_NQN, SQE_SIZE, events, features, io, log, opcodes, reservations};
 use crate::scsi::ScsiChannel;
 
-/// MNAN, unless there are more: hosts make room for that many.
+/// MNAN, unless there are nearly as many already: hosts make room for that many when they connect, and more may come later.
 const USUAL_NAMESPACES: u32 = 1024;
 /// ANATT, in seconds. No state ever changes.
 const ANA_TRANSITION_TIME: u8 = 10;
@@ -53,7 +53,8 @@ pub(super) fn io(controller: &Controller, units: &mut ScsiChannel) -> Data {
     // OCFS: format 0 of Copy.
     data.put_u16(534, 1);
     let count = u32::try_from(units.units().count()).unwrap_or(u32::MAX);
-    data.put_u32(540, count.clamp(USUAL_NAMESPACES, MAX_NSID));
+    let room = count.saturating_mul(2);
+    data.put_u32(540, room.clamp(USUAL_NAMESPACES, MAX_NSID));
     // IOCCSZ, IORCSZ: sizes of capsules, in units of 16 bytes.
     let capsule = SQE_SIZE as u32 + setup.in_capsule;
     data.put_u32(1792, capsule / 16);

@@ -32,7 +32,7 @@ fn map(io: &Io, namespaces: &[(u32, usize)]) {
     map_with(io, namespaces, &[]);
 }
 
-/// An admin queue whose host wants to hear of namespaces, and an I/O queue's view of the same session.
+/// An admin queue whose host wants to hear of namespaces.
 fn admin() -> Io {
     let mut io = Io::admin();
     let mut configure = command(0x09, 0, 0, 1);
@@ -113,6 +113,16 @@ fn another_disk_takes_a_namespace() {
     map(&io, &[(2, 1), (3, 2), (5, 3)]);
     map(&io, &[(1, 1), (2, 1), (3, 2), (5, 3)]);
     assert_eq!(changed(&mut io), [1]);
+}
+
+#[test]
+fn hosts_make_room_for_more_than_there_are() {
+    let mut io = Io::admin();
+    for (count, mnan) in [(1, 1024), (512, 1024), (700, 1400)] {
+        let all: Vec<_> = (1..=count).map(|nsid| (nsid, 0)).collect();
+        map(&io, &all);
+        assert_eq!(u32_at(&identify(&mut io, 0x01, 0), 540), mnan);
+    }
 }
 
 #[test]
