@@ -29,12 +29,13 @@ mod reassign;
 mod reservation_reports;
 mod run;
 mod srp_logins;
+mod tell;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -53,6 +54,7 @@ use crate::device::table::DeviceTable;
 use crate::events::Events;
 use crate::identity::MachineId;
 use crate::metrics::meter::Meter;
+use crate::metrics::service::MetricsService;
 use crate::session::{Session, SessionId};
 use crate::shard::connection::{Connection, MessageBuffers};
 use crate::shard::messages::{
@@ -171,7 +173,9 @@ pub struct Shared {
     /// Who changes reservations.
     pub changer: Changer,
     /// Who watches.
-    pub events: Events,
+    pub events: Arc<Events>,
+    /// Where the counters may be read.
+    pub metrics: MetricsService,
     /// What does not work right now.
     pub troubles: offline::Troubles,
     /// Adapters in service.
@@ -197,6 +201,11 @@ impl Shared {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
         )
+    }
+
+    /// Somebody was not let in.
+    fn count_refused(&self) {
+        self.refused.fetch_add(1, Relaxed);
     }
 
     /// Something else is served from now on.
@@ -412,6 +421,7 @@ impl Daemon {
         let (control_address, inbox) = new_mailbox()?;
         let (shards, handles, gauges, engine) =
             build_shards(&settings, &pool, &control_address, now, parts)?;
+        let events = Arc::new(Events::default());
         let shared = Arc::new(Shared {
             settings,
             machine: *machine,
@@ -425,8 +435,9 @@ impl Daemon {
             started: now,
             kept: Kept::new(document),
             control: control_address.clone(),
-            changer: Changer::default(),
-            events: Events::default(),
+            changer: Changer::telling(Arc::clone(&events)),
+            events,
+            metrics: MetricsService::default(),
             troubles: offline::Troubles::default(),
             adapters: Mutex::default(),
             message_bytes: AtomicU64::new(0),
@@ -543,6 +554,7 @@ impl Control {
                 }
             }
             ControlMessage::Login { key, summary } => self.iscsi_login(key, &summary),
+            ControlMessage::LoginFailed { key, failure } => self.login_failed(key, &failure),
             ControlMessage::Connect { key, connect } => self.nvme_connect(key, &connect),
             ControlMessage::Authenticate {
                 key,

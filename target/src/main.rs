@@ -57,6 +57,8 @@ fn serve(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         return Err(missing.why.clone().into());
     }
     let management: Arc<dyn Management> = daemon.shared.clone();
+    let metrics = daemon.shared.inventory().config.metrics;
+    (daemon.shared.metrics).begin(metrics.as_ref(), Arc::downgrade(&management))?;
     let server = ControlServer::start(&args.socket, management)?;
     daemon.run(Arc::new(Starter(Notifier::from_environment())))?;
     drop(server);

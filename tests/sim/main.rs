@@ -2,8 +2,10 @@
 
 mod blocks;
 mod chaos;
+mod counters;
 mod credits;
 mod data;
+mod events;
 mod faults;
 mod fencing;
 mod hostile;

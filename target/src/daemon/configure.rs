@@ -220,7 +220,13 @@ impl Shared {
         let before = self.inventory();
         let plan = self.plan(&before, &config, &difference)?;
         let listening = self.listen_on(&difference.portals_added)?;
+        if let Err(error) = self.metrics.change(config.metrics.as_ref()) {
+            self.step(Step::Unlisten { portals: listening });
+            return Err(ChangeError::Failed(error.to_string()));
+        }
         if unsaved && let Err(error) = self.write(&document) {
+            // It did a moment ago.
+            let _ = self.metrics.change(before.config.metrics.as_ref());
             self.step(Step::Unlisten { portals: listening });
             return Err(error);
         }

@@ -4,7 +4,6 @@
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use pagecast_core::reservations::InitiatorPort;
 use pagecast_core::scsi::PortName;
@@ -13,6 +12,7 @@ use pagecast_rdma::fabric::ConnectRequest;
 use super::directory::PortalDirectory;
 use super::listeners;
 use super::logins::{AdmitError, Answer, Arrival, Identity, Newcomer, SPARE_RECEIVES};
+use super::tell::{Stranger, no_group};
 use super::{Control, IscsiNexus, Nexus, Origin, SEND_SIZE};
 use crate::config::Portal;
 use crate::iscsi::connection::Timers;
@@ -113,7 +113,7 @@ impl Control {
         match self.admit_iscsi(key, summary) {
             Ok((after, admission)) => self.answer_after(key, after, Answer::Admit(admission)),
             Err(status) => {
-                self.shared.refused.fetch_add(1, Relaxed);
+                self.shared.count_refused();
                 self.tell(key, ShardMessage::Admitted(key, Err(status)));
             }
         }
@@ -126,9 +126,6 @@ impl Control {
     ) -> Result<(Vec<ConnectionKey>, Admission), LoginStatus> {
         let entry = (self.connections.get(&key)).ok_or(LoginStatus::SERVICE_UNAVAILABLE)?;
         let (peer, transport, portal) = (entry.peer.clone(), entry.transport, entry.origin.portal);
-        let refused = |why: &str| {
-            tracing::warn!(initiator = %summary.initiator, target = ?summary.target, %peer, why, "refused a login");
-        };
         if self.draining {
             return Err(LoginStatus::SERVICE_UNAVAILABLE);
         }
@@ -137,10 +134,15 @@ impl Control {
         let target = (inventory.targets_at(portal))
             .find(|target| target.identity.iqn.eq_ignore_ascii_case(wanted))
             .ok_or(LoginStatus::NOT_FOUND)?;
+        let stranger = Stranger {
+            initiator: Some(&summary.initiator),
+            target: Some(&target.name),
+            transport,
+            peer: &peer.clone(),
+        };
+        let refused = |why: &str| self.shared.tell_refused(stranger, &why);
         let Some(group) = target.group_of_iscsi(&summary.initiator, &peer) else {
-            refused(
-                "no access group admits it; add its name to \"initiators\" of a group of this target",
-            );
+            refused(&no_group(&target.name, &summary.initiator));
             return Err(LoginStatus::FORBIDDEN);
         };
         // The directory was asked with the same names, so this holds; but nobody comes in by a mistake there.

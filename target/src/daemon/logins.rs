@@ -12,6 +12,7 @@ use pagecast_rdma::fabric::{
 use thiserror::Error;
 
 use super::targets::{Group, Target, relative_port};
+use super::tell::Stranger;
 use super::{Control, Entry, Nexus, Origin};
 use crate::config::Transport;
 use crate::iscsi::directory::PORTAL_GROUP;
@@ -151,13 +152,19 @@ impl Control {
                 refused.map(|reject| reject.emit().to_vec())
             }
             Some(portal) => self.open_iser(request, portal).err().map(|error| {
-                tracing::warn!(peer = %request.peer, %error, "refused a connection");
+                let who = Stranger {
+                    initiator: None,
+                    target: None,
+                    transport: portal.transport,
+                    peer: &request.peer.to_string(),
+                };
+                self.shared.tell_refused(who, &error);
                 Vec::new()
             }),
             None => Some(Vec::new()),
         };
         if let Some(private_data) = refused {
-            self.shared.refused.fetch_add(1, Relaxed);
+            self.shared.count_refused();
             if let Err(error) = self.manager.reject(connection, &private_data) {
                 tracing::debug!(?connection, %error, "reject");
             }
@@ -294,9 +301,10 @@ impl Control {
             return;
         }
         self.join(key, nexus.clone(), session);
-        self.shared
-            .sessions()
-            .insert(session.id, Arc::clone(session));
+        let known = (self.shared.sessions()).insert(session.id, Arc::clone(session));
+        if known.is_none() {
+            self.shared.tell_login(session);
+        }
         self.sessions.insert(nexus, Arc::clone(session));
         self.shared.logins.fetch_add(1, Relaxed);
         tracing::info!(initiator = %session.initiator, target = %session.target, group = %session.group(),
@@ -508,7 +516,9 @@ impl Control {
             return;
         }
         tracing::info!(initiator = %session.initiator, target = %session.target, "logout");
-        self.shared.sessions().remove(&session.id);
+        if self.shared.sessions().remove(&session.id).is_some() {
+            self.shared.tell_logout(session);
+        }
         session.scsi.end();
         // A newer session of the same nexus stays.
         if let Some(current) = self.sessions.get(nexus)

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
 use crossbeam_channel::{Sender, TrySendError};
@@ -22,6 +21,7 @@ use super::adapters::staging_share;
 use super::logins::{AdmitError, Answer, Arrival, Identity, Newcomer, SPARE_RECEIVES};
 use super::nvme_discovery::DiscoveryLog;
 use super::targets::relative_port;
+use super::tell::{Stranger, no_group};
 use super::{Control, Entry, Nexus, Origin, devices};
 use crate::config::{Portal, Transport};
 use crate::iscsi::directory::PORTAL_GROUP;
@@ -118,16 +118,20 @@ impl Control {
             Some(ip) => ip.to_string(),
             None => request.peer.to_string(),
         };
-        let refused = |why: &dyn std::fmt::Display| {
-            tracing::warn!(%peer, %why, "refused a connection");
+        let stranger = Stranger {
+            initiator: None,
+            target: None,
+            transport: Transport::NvmeRdma,
+            peer: &peer,
         };
+        let refused = |why: &dyn std::fmt::Display| self.shared.tell_refused(stranger, why);
         let wanted = cm::Request::parse(&request.private_data).inspect_err(|why| refused(why))?;
         let entries = self
             .entries(&wanted, request)
             .inspect_err(|why| refused(why))?;
         self.open_queue(request, portal, &peer, wanted.queue, entries)
             .map_err(|error| {
-                refused(&error);
+                self.shared.tell_refused(stranger, &error);
                 Reject::NoResources
             })
     }
@@ -230,7 +234,7 @@ impl Control {
                 self.answer_after(key, after, Answer::Connect(Box::new(admission)));
             }
             Err(completion) => {
-                self.shared.refused.fetch_add(1, Relaxed);
+                self.shared.count_refused();
                 self.tell(key, ShardMessage::Connected(key, Err(completion)));
             }
         }
@@ -270,9 +274,16 @@ impl Control {
         let data = &connect.data;
         let host = &data.host;
         let (peer, origin) = self.newcomer(key)?;
-        let refused = |why: &str| {
-            tracing::warn!(host = %host.nqn, subsystem = %data.subsystem, %peer, why, "refused a host");
+        let mut here = inventory.targets_at(origin.portal);
+        let target = here.find(|target| target.identity.nqn == data.subsystem);
+        let address = peer.clone();
+        let stranger = Stranger {
+            initiator: Some(&host.nqn),
+            target: Some(target.map_or(&data.subsystem, |target| &target.name)),
+            transport: Transport::NvmeRdma,
+            peer: &address,
         };
+        let refused = |why: &str| self.shared.tell_refused(stranger, &why);
         if data.controller != ANY_CONTROLLER {
             refused("it asks for a certain controller, where controllers are dynamic");
             return Err(invalid_in_data(at::CONTROLLER));
@@ -288,16 +299,13 @@ impl Control {
         if data.subsystem == DISCOVERY_NQN {
             return self.connect_discovery(key, connect, peer, &origin);
         }
-        let mut here = inventory.targets_at(origin.portal);
-        let Some(target) = here.find(|target| target.identity.nqn == data.subsystem) else {
+        let Some(target) = target else {
             refused("no target of this portal has that name");
             return Err(invalid_in_data(at::SUBSYSTEM));
         };
         let names = vec![host.nqn.clone(), peer.clone()];
         let Some(group) = target.group_of(&names) else {
-            refused(
-                "no access group admits it; add its name to \"initiators\" of a group of this target",
-            );
+            refused(&no_group(&target.name, &host.nqn));
             return Err(Status::CONNECT_INVALID_HOST.into());
         };
         if self.is_full() {
@@ -352,7 +360,14 @@ impl Control {
             }
         }
         if all >= MAX_DISCOVERY || of_one >= MAX_DISCOVERY_OF_ONE {
-            tracing::warn!(host = %host.nqn, %peer, "refused a host: too many discovery controllers");
+            let who = Stranger {
+                initiator: Some(&host.nqn),
+                target: None,
+                transport: Transport::NvmeRdma,
+                peer: &peer,
+            };
+            self.shared
+                .tell_refused(who, &"too many discovery controllers");
             return Err(Status::CONNECT_BUSY.into());
         }
         let id = (self.controllers.free_id()).ok_or(Completion::from(Status::CONNECT_BUSY))?;
@@ -402,9 +417,16 @@ impl Control {
         let inventory = self.shared.inventory();
         let (peer, origin) = self.newcomer(key)?;
         let (data, queue) = (&connect.data, connect.command.queue);
+        let shared = Arc::clone(&self.shared);
         let refused = |why: &str| {
-            tracing::warn!(host = %data.host.nqn, subsystem = %data.subsystem, controller = data.controller, queue, %peer, why,
-                "refused an I/O queue");
+            let who = Stranger {
+                initiator: Some(&data.host.nqn),
+                target: Some(&data.subsystem),
+                transport: Transport::NvmeRdma,
+                peer: &peer,
+            };
+            let why = format!("queue {queue} of controller {}: {why}", data.controller);
+            shared.tell_refused(who, &why);
         };
         let ending = |key: &ConnectionKey| {
             let entry = self.connections.get(key);

@@ -16,7 +16,8 @@ use thiserror::Error;
 use super::Control;
 use crate::device::Device;
 use crate::device::reservations::SaveError;
-use crate::device::reservations::names::{Key, WhoAndWhere, type_name};
+use crate::device::reservations::names::{InitiatorName, Key, WhoAndWhere, type_name};
+use crate::events::{EventKind, Events};
 use crate::shard::messages::{ControlMessage, Mailer, ReservationWork, Reserved, ShardMessage};
 
 /// How long an operator waits for a change. Disks that take longer are broken.
@@ -26,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug, Default)]
 pub struct Changer {
     way: Mutex<Way>,
+    /// Where changes are told.
+    events: Arc<Events>,
 }
 
 #[derive(Debug, Default)]
@@ -82,13 +85,22 @@ impl ChangeError {
 }
 
 impl Changer {
+    /// Tells changes there.
+    pub(super) fn telling(events: Arc<Events>) -> Self {
+        Self {
+            way: Mutex::default(),
+            events,
+        }
+    }
+
     /// Has changes made by a thread from now on. If it fails at something that never should fail, `control` hears of it, and the
     /// daemon ends in order.
     pub(super) fn start(&self, control: Mailer<ControlMessage>) -> io::Result<JoinHandle<()>> {
         let (works, taken) = unbounded();
+        let events = Arc::clone(&self.events);
         let thread = thread::Builder::new()
             .name("reservations".to_owned())
-            .spawn(move || work(&taken, &control))?;
+            .spawn(move || work(&taken, &control, &events))?;
         *self.lock() = Way::Thread(works);
         Ok(thread)
     }
@@ -120,7 +132,7 @@ impl Changer {
             Way::Nobody => return,
             Way::Oneself => {}
         }
-        if let Err(panic) = finish(&work) {
+        if let Err(panic) = finish(&work, &self.events) {
             panic::resume_unwind(panic);
         }
     }
@@ -141,9 +153,9 @@ impl Control {
 }
 
 /// The thread. Every change is made whole, whatever comes, and everybody who asks is answered.
-fn work(works: &Receiver<Work>, control: &Mailer<ControlMessage>) {
+fn work(works: &Receiver<Work>, control: &Mailer<ControlMessage>, events: &Events) {
     for work in works {
-        if finish(&work).is_err() {
+        if finish(&work, events).is_err() {
             // As for any thread: who knows what state it has left.
             tracing::error!("changing reservations panicked; please report this with the log");
             control.send(ControlMessage::Shutdown);
@@ -152,7 +164,7 @@ fn work(works: &Receiver<Work>, control: &Mailer<ControlMessage>) {
 }
 
 /// Makes a change and tells who asked for it.
-fn finish(work: &Work) -> thread::Result<()> {
+fn finish(work: &Work, events: &Events) -> thread::Result<()> {
     let (device, change) = match work {
         Work::Host(work, _) => (&work.device, &*work.change),
         Work::Operator(device, _) => (device, &by_operator()),
@@ -164,7 +176,7 @@ fn finish(work: &Work) -> thread::Result<()> {
     let made = panic::catch_unwind(AssertUnwindSafe(|| match cancelled {
         // Whoever was preempted must not come back by it.
         true => Err(ChangeError::Refused(Refusal::Busy)),
-        false => make(device, change),
+        false => make(device, change, events),
     }));
     let (result, end) = match made {
         Ok(result) => (result, Ok(())),
@@ -184,7 +196,7 @@ fn finish(work: &Work) -> thread::Result<()> {
 }
 
 /// Changes the reservations of a device: in its file first, then for everybody.
-fn make(device: &Device, change: &Change) -> Result<Reserved, ChangeError> {
+fn make(device: &Device, change: &Change, events: &Events) -> Result<Reserved, ChangeError> {
     let who = Who(change);
     let action = What(&change.action);
     let prepared = (device.unit.reservations().begin(change)).map_err(|refusal| {
@@ -195,10 +207,25 @@ fn make(device: &Device, change: &Change) -> Result<Reserved, ChangeError> {
         && let Err(error) = device.reservations.save(table)
     {
         tracing::error!(device = %device.name, %who, %action, %error, "a change of reservations fails");
+        events.tell(EventKind::Error {
+            what: format!(
+                "device {}: a change of reservations fails: {error}",
+                device.name
+            ),
+        });
         return Err(error.into());
     }
     let aborted = prepared.commit();
     tracing::info!(device = %device.name, %who, %action, "reservations changed");
+    let table = device.unit.reservations().table();
+    let by_host = !matches!(change.action, Action::Wipe);
+    events.tell(EventKind::Reservation {
+        device: device.name.clone(),
+        action: word(&change.action).to_owned(),
+        initiator: by_host.then(|| InitiatorName(&change.by).to_string()),
+        kind: (table.holder()).map(|holder| type_name(holder.kind).to_owned()),
+        registrants: table.registrations().len(),
+    });
     Ok(Reserved { aborted })
 }
 
@@ -207,6 +234,20 @@ fn by_operator() -> Change {
     Change {
         by: Registrant::Nvme { host: [0; 16] },
         action: Action::Wipe,
+    }
+}
+
+/// What is asked for, in one word of SPC's.
+fn word(action: &Action) -> &'static str {
+    match action {
+        Action::Register { key: 0, .. } => "unregister",
+        Action::Register { .. } | Action::Persist(_) => "register",
+        Action::Reserve { .. } => "reserve",
+        Action::Release { .. } => "release",
+        Action::Clear { .. } | Action::Wipe => "clear",
+        Action::Preempt { abort: false, .. } => "preempt",
+        Action::Preempt { abort: true, .. } => "preempt-and-abort",
+        Action::Move { .. } => "register-and-move",
     }
 }
 

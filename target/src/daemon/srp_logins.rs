@@ -8,6 +8,7 @@ use pagecast_rdma::fabric::{ConnectRequest, PeerAddress};
 
 use super::logins::{AdmitError, Answer, Arrival, Identity, Newcomer};
 use super::targets::Target;
+use super::tell::{Stranger, no_group};
 use super::{Control, Nexus, Origin};
 use crate::config::{Portal, Transport};
 use crate::shard::messages::{CloseReason, ConnectionKey};
@@ -35,8 +36,15 @@ impl Control {
             PeerAddress::Ip(_) => login::Transport::RdmaCm,
             PeerAddress::Gid(_) => login::Transport::NativeIb,
         };
+        let address = peer.to_string();
+        let stranger = Stranger {
+            initiator: None,
+            target: None,
+            transport: Transport::Srp,
+            peer: &address,
+        };
         let login = LoginRequest::parse(&request.private_data, over).map_err(|error| {
-            tracing::warn!(%peer, %error, "refused a login");
+            self.shared.tell_refused(stranger, &error);
             None
         })?;
         let inventory = self.shared.inventory();
@@ -54,20 +62,24 @@ impl Control {
             ..LoginSettings::new(target.port_id())
         };
         let names = initiator_names(login.initiator_port, peer.ip());
-        let refused = |why: &dyn std::fmt::Display| {
-            tracing::warn!(target = %target.name, %peer, ?names, %why, "refused a login");
+        let stranger = Stranger {
+            initiator: names.first().map(String::as_str),
+            target: Some(&target.name),
+            ..stranger
         };
         let checked = login.check(&settings).map_err(|reject| {
-            refused(&reject.reason);
+            self.shared.tell_refused(stranger, &reject.reason);
             Some(reject)
         })?;
         self.open_srp(request, portal, target, &checked, &names)
             .map_err(|error| {
                 match &error {
-                    AdmitError::NoGroup => refused(&format_args!(
-                        "no access group admits it; add one of its names to \"initiators\" of a group of this target"
-                    )),
-                    error => refused(error),
+                    AdmitError::NoGroup => {
+                        let name = stranger.initiator.unwrap_or_default();
+                        let why = no_group(&target.name, name);
+                        self.shared.tell_refused(stranger, &why);
+                    }
+                    error => self.shared.tell_refused(stranger, error),
                 }
                 let reason = match error {
                     AdmitError::NoGroup | AdmitError::Channels(_) => {

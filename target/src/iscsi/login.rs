@@ -44,6 +44,8 @@ pub struct Login {
     text: Assembler,
     /// The initiator's name, as soon as it has given a valid one.
     initiator: Option<String>,
+    /// The target that it asks for, in the same way.
+    target: Option<String>,
     /// Keys that may not come again.
     seen: BTreeSet<String>,
 }
@@ -72,6 +74,7 @@ impl Login {
             requests: 0,
             text: Assembler::default(),
             initiator: None,
+            target: None,
             seen: BTreeSet::new(),
         }
     }
@@ -86,10 +89,14 @@ impl Login {
         self.take(request, directory, entropy)
             .unwrap_or_else(|error| {
                 self.state = State::Over;
-                let who = self.initiator().unwrap_or("an initiator without a name");
+                let failure = LoginFailure {
+                    initiator: self.initiator.clone(),
+                    target: self.target.clone(),
+                    why: error.to_string(),
+                };
                 Step::Fail(
                     LoginResponse::to(request, Stage::Security).failed(error.status()),
-                    format!("login of {who} failed: {error}"),
+                    Box::new(failure),
                 )
             })
     }
@@ -213,6 +220,7 @@ impl Login {
             target,
             session_type,
         };
+        self.target = identity.target.clone();
         let credentials = match &identity.target {
             None => directory.discovery_credentials(),
             Some(target) => match directory.target(target, &identity.initiator) {
@@ -283,8 +291,26 @@ pub enum Step {
     Admit(LoginSummary),
     /// A discovery session is agreed to. Send; the login is over.
     Done(LoginResponse, LoginSummary),
-    /// Send and close. The line for the log names the initiator, and never a secret.
-    Fail(LoginResponse, String),
+    /// Send and close.
+    Fail(LoginResponse, Box<LoginFailure>),
+}
+
+/// A login, or an authentication, that failed, for people. There is no secret in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginFailure {
+    /// The initiator's name, if it came so far as to give a valid one.
+    pub initiator: Option<String>,
+    /// The target that it asked for, in the same way; by its iSCSI name for iSCSI.
+    pub target: Option<String>,
+    /// Why.
+    pub why: String,
+}
+
+impl std::fmt::Display for LoginFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let who = (self.initiator.as_deref()).unwrap_or("an initiator without a name");
+        write!(f, "login of {who} failed: {}", self.why)
+    }
 }
 
 /// What a session is for.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -58,10 +58,10 @@ pub struct MetricsServer {
 }
 
 impl MetricsServer {
-    /// Listens as configured, and serves what the daemon tells.
+    /// Listens as configured, and serves what the daemon tells. It does not keep the daemon, which may keep it.
     pub fn start(
         config: &MetricsConfig,
-        daemon: Arc<dyn Management>,
+        daemon: Weak<dyn Management>,
     ) -> Result<Self, MetricsError> {
         let at = SocketAddr::new(config.address, config.port);
         let listen = |source| MetricsError::Listen { at, source };
@@ -98,7 +98,7 @@ impl Drop for MetricsServer {
 }
 
 /// Accepts clients until the other end of `stopped` is closed, then ends them.
-fn accept_until(listener: &TcpListener, stopped: &UnixStream, daemon: &Arc<dyn Management>) {
+fn accept_until(listener: &TcpListener, stopped: &UnixStream, daemon: &Weak<dyn Management>) {
     let clients = Arc::new(Clients::default());
     let mut serial = 0;
     loop {
@@ -151,7 +151,7 @@ struct Client {
 }
 
 impl Clients {
-    fn admit(self: &Arc<Self>, serial: u64, stream: TcpStream, daemon: &Arc<dyn Management>) {
+    fn admit(self: &Arc<Self>, serial: u64, stream: TcpStream, daemon: &Weak<dyn Management>) {
         if self.lock().len() >= MAX_CLIENTS {
             // This thread waits for nobody: the answer is short and fits the socket's buffer, and if the request has yet to come, the
             // client may see a reset instead.
@@ -172,10 +172,10 @@ impl Clients {
             clients: Arc::clone(self),
             serial,
         };
-        let daemon = Arc::clone(daemon);
+        let daemon = Weak::clone(daemon);
         let serve = move || {
             let _leave = leave;
-            if let Err(error) = serve(&stream, &*daemon) {
+            if let Err(error) = serve(&stream, &daemon) {
                 debug!(%error, "a client of the metrics port");
             }
         };
@@ -222,12 +222,15 @@ impl Drop for Leave {
 }
 
 /// One request, one answer, and the connection is closed.
-fn serve(stream: &TcpStream, daemon: &dyn Management) -> io::Result<()> {
+fn serve(stream: &TcpStream, daemon: &Weak<dyn Management>) -> io::Result<()> {
     // Whether an accepted socket blocks is not the listener's to say on Linux; on others it is.
     stream.set_nonblocking(false)?;
     let _ = stream.set_nodelay(true);
     let answer = match read_request(stream)? {
-        Request::Get(path) => page(&path, daemon),
+        Request::Get(path) => match daemon.upgrade() {
+            Some(daemon) => page(&path, &*daemon),
+            None => Answer::plain("503 Service Unavailable", "the daemon is stopping\n"),
+        },
         Request::Method => Answer {
             more: "Allow: GET\r\n",
             ..Answer::plain("405 Method Not Allowed", "only GET is served here\n")

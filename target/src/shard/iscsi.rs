@@ -133,10 +133,7 @@ impl Channel {
                 })
             }
             Event::Admit(summary) => Received::Login(summary),
-            Event::LoginFailed(why) => {
-                tracing::warn!(%why, "login failed");
-                Received::Consumed
-            }
+            Event::LoginFailed(failure) => Received::LoginFailed(failure),
             Event::Violation(why) => Received::Violation(why),
         }
     }

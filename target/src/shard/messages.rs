@@ -18,7 +18,7 @@ use super::task::TaskId;
 use crate::daemon::configure::Step;
 use crate::device::Device;
 use crate::device::range_locks::Ticket;
-use crate::iscsi::login::{LoginStatus, LoginSummary};
+use crate::iscsi::login::{LoginFailure, LoginStatus, LoginSummary};
 use crate::nvme::auth::{Credentials, Exchange};
 use crate::nvme::connect::{ConnectCommand, ConnectData};
 use crate::session::Session;
@@ -124,6 +124,13 @@ pub enum ControlMessage {
         key: ConnectionKey,
         /// Who it is and where it wants to go.
         summary: Box<LoginSummary>,
+    },
+    /// A login that failed before there was anything to decide; the initiator knows.
+    LoginFailed {
+        /// The connection.
+        key: ConnectionKey,
+        /// Whose it was, and why.
+        failure: Box<LoginFailure>,
     },
     /// An NVMe host connects a queue. Ends in [`ShardMessage::Connected`].
     Connect {

@@ -9,7 +9,7 @@ use super::nvme;
 use super::srp;
 use super::task::{Ending, Task};
 pub use crate::iscsi::connection::Then;
-use crate::iscsi::login::LoginSummary;
+use crate::iscsi::login::{LoginFailure, LoginSummary};
 
 /// One connection's protocol state.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub enum Received<'a> {
     Consumed,
     /// A login that the control thread has to decide about. The message is consumed.
     Login(Box<LoginSummary>),
+    /// A login that failed; it is answered already. The message is consumed.
+    LoginFailed(Box<LoginFailure>),
     /// The initiator is leaving.
     Logout,
     /// The initiator broke the protocol: take leave of it.

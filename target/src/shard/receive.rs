@@ -15,7 +15,7 @@ use super::protocol::{Protocol, Received, invalid_field};
 use super::rarer::rarer_work;
 use super::task::{Ending, Task, TaskId, Work};
 use crate::device::Counters;
-use crate::iscsi::login::LoginSummary;
+use crate::iscsi::login::{LoginFailure, LoginSummary};
 
 /// What a message leads to; nothing of it is borrowed from the message any more.
 #[derive(Debug)]
@@ -27,6 +27,7 @@ pub(super) enum Next {
     Manage(ManagementRequest),
     Nothing,
     Login(Box<LoginSummary>),
+    LoginFailed(Box<LoginFailure>),
     Logout,
     Violation(String),
 }
@@ -53,6 +54,7 @@ pub(super) fn decide(
         Received::Management(request) => Next::Manage(request),
         Received::Consumed => Next::Nothing,
         Received::Login(summary) => Next::Login(summary),
+        Received::LoginFailed(failure) => Next::LoginFailed(failure),
         Received::Logout => Next::Logout,
         Received::Violation(why) => Next::Violation(why),
     }
@@ -179,6 +181,14 @@ impl Shard {
                     let key = connection.key;
                     self.control.send(ControlMessage::Login { key, summary });
                 }
+            }
+            Next::LoginFailed(failure) => {
+                self.tasks.release(id);
+                if let Some(Some(connection)) = self.connections.get(slot) {
+                    let key = connection.key;
+                    (self.control).send(ControlMessage::LoginFailed { key, failure });
+                }
+                self.consumed(slot, receive);
             }
             Next::Logout => {
                 self.tasks.release(id);

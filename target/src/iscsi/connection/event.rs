@@ -1,6 +1,6 @@
 //! What a PDU from the initiator comes to.
 
-use crate::iscsi::login::LoginSummary;
+use crate::iscsi::login::{LoginFailure, LoginSummary};
 use crate::iscsi::pdu::{DataOut, ScsiCommand, TaskManagement};
 
 /// What is to be done.
@@ -20,8 +20,8 @@ pub enum Event<'a> {
     /// Somebody who has proved who they are wants a normal session. Call [`admitted`](super::Connection::admitted) or
     /// [`refused`](super::Connection::refused).
     Admit(Box<LoginSummary>),
-    /// The login failed, for the log. The answer is in the outbox; close when it says so.
-    LoginFailed(String),
+    /// The login failed. The answer is in the outbox; close when it says so.
+    LoginFailed(Box<LoginFailure>),
     /// The initiator logs out. The answer is in the outbox; close when it says so. Its tasks end.
     Logout,
     /// The initiator broke the protocol in a way that leaves nothing to say: drop the connection.

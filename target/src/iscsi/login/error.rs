@@ -43,7 +43,9 @@ pub(super) enum LoginError {
     SessionType,
     #[error("no target of the name {0:?} here")]
     NotFound(String),
-    #[error("target {0} is not for it")]
+    #[error(
+        "no access group of target {0} admits it; add its name to \"initiators\" of one (pagecast initiator add TARGET GROUP NAME)"
+    )]
     Forbidden(String),
     #[error("a discovery session that does not exist")]
     NoSession,

@@ -154,10 +154,10 @@ fn shown(response: &LoginResponse) -> (bool, u8, u8, String) {
 
 fn failure(step: Step) -> (u16, String) {
     match step {
-        Step::Fail(response, why) => {
+        Step::Fail(response, failure) => {
             assert!(!response.transit && response.data.is_empty());
             let LoginStatus { class, detail } = response.status;
-            (u16::from_be_bytes([class, detail]), why)
+            (u16::from_be_bytes([class, detail]), failure.to_string())
         }
         other => panic!("{other:?}"),
     }
@@ -629,7 +629,7 @@ fn who_may_not_come_in() {
         (
             stranger,
             0x0202,
-            "login of iqn.2000-01.org.example:stranger failed: target iqn.2026-11.io.pagecast:store is not for it",
+            "login of iqn.2000-01.org.example:stranger failed: no access group of target iqn.2026-11.io.pagecast:store admits it; add its name to \"initiators\" of one (pagecast initiator add TARGET GROUP NAME)",
         ),
         (
             format!("InitiatorName={INITIATOR} SessionType=Copy"),
@@ -1054,7 +1054,8 @@ proptest! {
                     prop_assert!(!guarded || summary.user.is_some());
                     prop_assert!(summary.parameters.first_burst <= summary.parameters.max_burst);
                 }
-                Step::Fail(response, why) => {
+                Step::Fail(response, failure) => {
+                    let why = failure.to_string();
                     prop_assert!(!response.status.is_success());
                     prop_assert!(!why.contains("secret") || why.contains("wrong CHAP name or secret"));
                 }

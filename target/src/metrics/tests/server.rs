@@ -10,6 +10,7 @@ use crate::control::reports::{
 use crate::control::{ChangeError, ClearError};
 use crate::device::resize::ResizeError;
 use crate::events::{Events, Subscription};
+use crate::metrics::service::MetricsService;
 
 /// A daemon without devices, which takes its time.
 struct Empty(Duration);
@@ -89,16 +90,38 @@ impl Management for Empty {
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-fn start_slow(takes: Duration) -> MetricsServer {
+/// A server, and the daemon that it asks.
+struct Served {
+    server: MetricsServer,
+    _daemon: Arc<dyn Management>,
+}
+
+impl std::ops::Deref for Served {
+    type Target = MetricsServer;
+
+    fn deref(&self) -> &MetricsServer {
+        &self.server
+    }
+}
+
+fn serve_at(config: &MetricsConfig, takes: Duration) -> Result<Served, MetricsError> {
+    let daemon: Arc<dyn Management> = Arc::new(Empty(takes));
+    Ok(Served {
+        server: MetricsServer::start(config, Arc::downgrade(&daemon))?,
+        _daemon: daemon,
+    })
+}
+
+fn start_slow(takes: Duration) -> Served {
     let config = MetricsConfig {
         address: LOOPBACK,
         // Any that is free.
         port: 0,
     };
-    MetricsServer::start(&config, Arc::new(Empty(takes))).expect("a port")
+    serve_at(&config, takes).expect("a port")
 }
 
-fn start() -> MetricsServer {
+fn start() -> Served {
     start_slow(Duration::ZERO)
 }
 
@@ -238,10 +261,10 @@ fn it_ends_at_once_whoever_is_there_and_may_start_again() {
         address: at.ip(),
         port: at.port(),
     };
-    let again = MetricsServer::start(&config, Arc::new(Empty(Duration::ZERO))).expect("the port");
+    let again = serve_at(&config, Duration::ZERO).expect("the port");
     assert!(get(&again, "/metrics").starts_with("HTTP/1.1 200 "));
-    let error = MetricsServer::start(&config, Arc::new(Empty(Duration::ZERO)));
-    let error = error.expect_err("in use").to_string();
+    let error = serve_at(&config, Duration::ZERO);
+    let error = error.map(drop).expect_err("in use").to_string();
     assert!(
         error.starts_with("\"metrics\": cannot listen on 127.0.0.1:"),
         "{error}"
@@ -260,4 +283,40 @@ fn a_slow_answer_keeps_nobody_else_waiting() {
     assert!(get(&server, "/").starts_with("HTTP/1.1 200 "));
     assert!(began.elapsed() < Duration::from_millis(700));
     assert!(read_all(first).starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn it_follows_the_configuration() {
+    let daemon: Arc<dyn Management> = Arc::new(Empty(Duration::ZERO));
+    let free = || {
+        let listener = TcpListener::bind((LOOPBACK, 0)).expect("a port");
+        listener.local_addr().expect("an address").port()
+    };
+    let at = |address: IpAddr, port| MetricsConfig { address, port };
+    let reachable = |port| TcpStream::connect((LOOPBACK, port)).is_ok();
+    let service = MetricsService::default();
+    let (one, two) = (free(), free());
+    // Before there is a daemon there is nothing to serve.
+    service.change(Some(&at(LOOPBACK, one))).expect("good");
+    assert!(!reachable(one));
+    service.begin(None, Arc::downgrade(&daemon)).expect("off");
+    service.change(Some(&at(LOOPBACK, one))).expect("good");
+    assert!(reachable(one));
+    service.change(Some(&at(LOOPBACK, two))).expect("good");
+    assert!(!reachable(one) && reachable(two));
+    // The same port on every address.
+    let everywhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    service.change(Some(&at(everywhere, two))).expect("good");
+    assert!(reachable(two));
+    // What cannot be leaves what is, and so does the same port of an address that is not ours.
+    let taken = TcpListener::bind((LOOPBACK, one)).expect("a port");
+    service.change(Some(&at(LOOPBACK, one))).expect_err("taken");
+    drop(taken);
+    let elsewhere = "192.0.2.1".parse().expect("an address");
+    service
+        .change(Some(&at(elsewhere, two)))
+        .expect_err("not here");
+    assert!(reachable(two));
+    service.change(None).expect("off");
+    assert!(!reachable(two));
 }

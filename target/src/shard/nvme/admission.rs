@@ -12,6 +12,7 @@ use super::super::messages::{
 use super::super::protocol::Protocol;
 use super::super::task::{Phase, TaskId};
 use super::{Auth, Channel, HostData, Next, State};
+use crate::iscsi::login::LoginFailure;
 use crate::nvme::auth::{Exchange, Progress};
 use crate::nvme::connect::{ConnectCommand, ConnectData, fctype};
 
@@ -251,8 +252,15 @@ impl Shard {
                 self.control.send(ControlMessage::Proven { key });
             }
             Progress::Failed(why) => {
-                tracing::warn!(%host, %peer, queue = channel.number, why, "authentication failed");
+                let queue = channel.number;
+                let failure = Box::new(LoginFailure {
+                    initiator: Some(host.clone()),
+                    target: Some(connection.session.target.clone()),
+                    why: format!("queue {queue}: authentication failed: {why}"),
+                });
                 *auth = Auth::Required;
+                let key = connection.key;
+                (self.control).send(ControlMessage::LoginFailed { key, failure });
                 self.leave_soon(slot);
             }
         }
