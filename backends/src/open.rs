@@ -162,7 +162,7 @@ pub fn present_size(path: &Path) -> Result<u64, OpenError> {
     };
     let opening = Opening(&options);
     let kind = opening.kind(&rustix::fs::stat(path).map_err(|e| opening.failed(e))?)?;
-    let flags = OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::RDONLY | OFlags::NONBLOCK;
+    let flags = OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::RDONLY;
     let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| opening.failed(e))?;
     let size = Store { fd, kind }.size().map_err(|e| opening.failed(e))?;
     opening.check_size(size)?;

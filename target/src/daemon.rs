@@ -390,7 +390,15 @@ impl Daemon {
         let windows = window_service(&settings)?;
         let table = Arc::new(DeviceTable::default());
         let (mut devices, mut missing) = (Vec::new(), Vec::new());
+        let hanging = offline::hanging(&config.devices);
         for device in &config.devices {
+            if hanging.iter().any(|name| *name == *device.name) {
+                missing.push(Offline {
+                    config: device.clone(),
+                    why: "its store, or the way to it, does not answer".to_owned(),
+                });
+                continue;
+            }
             let around = Surroundings {
                 machine,
                 state,

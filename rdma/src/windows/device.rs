@@ -101,6 +101,13 @@ impl DeviceWindows {
         find(&locked(&self.device.control).caches, adapter).cloned()
     }
 
+    /// The adapters that there are caches for.
+    pub fn adapters(&self) -> Vec<Arc<dyn Adapter>> {
+        let control = locked(&self.device.control);
+        let adapters = control.caches.iter().map(|cache| cache.adapter());
+        adapters.cloned().collect()
+    }
+
     /// Closes the cache for `adapter`. `on_closed` runs on a worker once nothing of it is registered any more.
     pub fn detach(&self, adapter: &Arc<dyn Adapter>, on_closed: Box<dyn FnOnce() + Send>) {
         let cache = self.cache(adapter);

@@ -18,6 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use pagecast_backends::OpenError;
 use pagecast_rdma::fabric::Adapter;
 use pagecast_rdma::windows::WindowService;
 
@@ -38,6 +39,9 @@ use crate::shard::messages::ControlMessage;
 
 /// How long commands may take to end whose device is taken away, before whoever took it away is told that they still run.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a store that was closed may be in use still.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// What the control thread does for a change.
 #[derive(Debug)]
@@ -314,7 +318,9 @@ impl Shared {
                         "it is opened when the device that had its store is closed",
                     ),
                     _ => {
-                        let device = self.open(config, wanted).map_err(ChangeError::Failed)?;
+                        let device = self
+                            .open(config, wanted, Opening::open)
+                            .map_err(ChangeError::Failed)?;
                         plan.devices.push(device);
                     }
                 },
@@ -324,13 +330,18 @@ impl Shared {
     }
 
     /// Opens a device, and everything that it needs to be in service. One that hangs is given up: nobody else could change anything.
-    fn open(&self, config: &Config, wanted: &DeviceConfig) -> Result<Arc<Device>, String> {
+    fn open(
+        &self,
+        config: &Config,
+        wanted: &DeviceConfig,
+        open: fn(&Opening) -> Result<Arc<Device>, DeviceError>,
+    ) -> Result<Arc<Device>, String> {
         let opening = self.opening(config, wanted);
         let (answer, answered) = bounded(1);
         thread::Builder::new()
             .name("device-open".to_owned())
             // When it comes after all, it is closed.
-            .spawn(move || drop(answer.try_send(opening.open())))
+            .spawn(move || drop(answer.try_send(open(&opening))))
             .map_err(|error| format!("cannot start a thread: {error}"))?;
         match answered.recv_timeout(PATIENCE) {
             Ok(opened) => opened.map_err(|error| error.to_string()),
@@ -372,7 +383,7 @@ impl Shared {
                 offline.extend(before.offline(&wanted.name).cloned());
                 continue;
             }
-            match self.open(&config, wanted) {
+            match self.open(&config, wanted, Opening::open_soon) {
                 Ok(device) => {
                     self.events.tell(EventKind::DeviceOnline {
                         device: device.name.clone(),
@@ -509,20 +520,34 @@ pub(super) struct Opening {
 
 impl Opening {
     /// Opens it. This may take long.
-    pub(super) fn open(self) -> Result<Arc<Device>, DeviceError> {
+    pub(super) fn open(&self) -> Result<Arc<Device>, DeviceError> {
         let around = Surroundings {
             machine: &self.machine,
             state: &self.state,
             windows: &self.windows,
             shards: self.shards,
             max_transfer: self.max_transfer,
-            ports: self.ports,
+            ports: self.ports.clone(),
         };
         let device = devices::open(self.index, &self.wanted, around, &mut NoParts)?;
         for adapter in &self.adapters {
             device.attach(adapter);
         }
         Ok(Arc::new(device))
+    }
+
+    /// The same where the store may just have been closed: windows on it go in the background, and keep it for a moment.
+    pub(super) fn open_soon(&self) -> Result<Arc<Device>, DeviceError> {
+        let deadline = Instant::now() + CLOSING;
+        loop {
+            match self.open() {
+                Err(DeviceError::Open {
+                    source: OpenError::InUse { .. },
+                    ..
+                }) if Instant::now() < deadline => thread::sleep(Duration::from_millis(10)),
+                opened => return opened,
+            }
+        }
     }
 }
 

@@ -44,7 +44,7 @@ impl Control {
             .collect();
         for &portal in &portals {
             match self.listen_on(portal, &portals) {
-                Err(error) if is_absent(&error) => self.note_silent(portal, error.to_string()),
+                Err(error) if is_absent(&error) => self.note_silent(portal, why(&error)),
                 listening => listening?,
             }
         }
@@ -70,7 +70,7 @@ impl Control {
                     let mut portals = self.shared.troubles.portals();
                     portals.retain(|(other, _)| *other != portal);
                 }
-                Err(error) => self.note_silent(portal, error.to_string()),
+                Err(error) => self.note_silent(portal, why(&error)),
             }
         }
     }
@@ -316,6 +316,14 @@ fn is_absent(error: &StartError) -> bool {
         source.raw_os_error().map(Errno::from_raw_os_error),
         Some(Errno::ADDRNOTAVAIL | Errno::NODEV | Errno::NETDOWN | Errno::NETUNREACH)
     )
+}
+
+/// Why a portal cannot listen, where it is clear which one.
+fn why(error: &StartError) -> String {
+    match error {
+        StartError::Listen { source, hint, .. } => format!("{source}{hint}"),
+        error => error.to_string(),
+    }
 }
 
 /// What to do when a portal cannot listen.

@@ -39,6 +39,9 @@ const FIRST: Duration = Duration::from_secs(1);
 /// How long to wait before the next attempt, at most.
 const LONGEST: Duration = Duration::from_secs(10);
 
+/// How long stores may take to answer when the daemon starts, all together.
+const HANGING: Duration = Duration::from_secs(10);
+
 /// What does not work right now, of what is configured and in service.
 #[derive(Debug, Default)]
 pub struct Troubles {
@@ -119,6 +122,28 @@ pub(super) fn report(offline: &Offline, machine: &MachineId) -> DeviceReport {
 pub(super) fn plain<'a>(device: &str, why: &'a str) -> &'a str {
     let without = (why.strip_prefix("device ")).and_then(|why| why.strip_prefix(device));
     (without.and_then(|why| why.strip_prefix(": "))).unwrap_or(why)
+}
+
+/// The devices, of those that are to be opened first of all, whose stores do not answer at all: the daemon starts without them.
+pub(super) fn hanging(devices: &[DeviceConfig]) -> Vec<String> {
+    let deadline = Instant::now() + HANGING;
+    let asked: Vec<_> = (devices.iter())
+        .filter_map(|device| {
+            let path = device.store.path()?.clone();
+            let (answer, answered) = bounded(1);
+            let asks = move || {
+                // Nobody may wait any more.
+                let _ = answer.try_send(pagecast_backends::present_size(&path).is_ok());
+            };
+            let name = "device-open".to_owned();
+            thread::Builder::new().name(name).spawn(asks).ok()?;
+            Some((device.name.to_string(), answered))
+        })
+        .collect();
+    (asked.into_iter())
+        .filter(|(_, answered)| answered.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout))
+        .map(|(name, _)| name)
+        .collect()
 }
 
 /// Looks at devices and tries them again until what it returns is dropped.
@@ -312,7 +337,7 @@ impl Shared {
         let (wanted, why_before) = (offline.config.clone(), offline.why.clone());
         let opening = self.opening(&before.config, &wanted);
         drop(before);
-        match opening.open() {
+        match opening.open_soon() {
             Ok(device) => self.take_in(&wanted, device),
             Err(error) => {
                 let why = error.to_string();

@@ -54,6 +54,15 @@ impl Control {
                 }
             }
         }
+        // Or have gone.
+        for device in &inventory.devices {
+            let windows = device.windows.iter();
+            for adapter in windows.flat_map(|windows| windows.adapters()) {
+                if self.port_of(&adapter).is_none() {
+                    device.detach(&adapter);
+                }
+            }
+        }
         for device in &inventory.devices {
             let ports = targets::scsi_ports(&inventory.config, &device.name);
             device.unit.set_ports(ports);
