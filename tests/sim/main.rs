@@ -9,6 +9,7 @@ mod events;
 mod faults;
 mod fencing;
 mod hostile;
+mod hotplug;
 mod iser;
 mod iser_hostile;
 mod login;

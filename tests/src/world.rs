@@ -17,7 +17,7 @@ use pagecast_initiator::{
     LoginOptions, Reply, Task, scsi,
 };
 use pagecast_rdma::fabric::{Capabilities, Fabric};
-use pagecast_rdma::sim::{SimFabric, SimNet};
+use pagecast_rdma::sim::{SimFabric, SimMachine, SimNet};
 use pagecastd::config::{Config, DeviceConfig, Document};
 use pagecastd::control::Management;
 use pagecastd::daemon::{Daemon, Parts};
@@ -55,6 +55,10 @@ pub struct Setup {
     pub real_io: bool,
     /// What the initiators' adapters can do is changed by this.
     pub adjust: fn(&mut Capabilities),
+    /// Adapters can be put into the daemon's machine and taken out.
+    pub pluggable: bool,
+    /// Further portals of the target, as JSON objects, each after a comma.
+    pub portals: String,
 }
 
 /// Names a machine with an initiator.
@@ -93,8 +97,9 @@ pub struct World {
     pub iser_connections: Vec<(Host, ConnectionHandle)>,
     /// The same, over NVMe.
     pub nvme_queues: Vec<(Host, QueueHandle)>,
+    machine: Option<Arc<SimMachine>>,
     // The nodes live as long as these.
-    _fabrics: Vec<Arc<SimFabric>>,
+    fabrics: Vec<Arc<SimFabric>>,
     directory: Arc<Directory>,
 }
 
@@ -113,7 +118,23 @@ impl Setup {
             nvme: 0,
             real_io: false,
             adjust: |_| {},
+            pluggable: false,
+            portals: String::new(),
         }
+    }
+
+    /// On a machine into which adapters can be put while it runs.
+    pub fn pluggable(mut self) -> Self {
+        self.pluggable = true;
+        self
+    }
+
+    /// With another portal of the target.
+    pub fn portal(mut self, transport: &str, address: &str, port: u16) -> Self {
+        self.portals.push_str(&format!(
+            r#", {{ "transport": "{transport}", "address": "{address}", "port": {port} }}"#
+        ));
+        self
     }
 
     /// With another device in place of the disk; its name must be `disk0`.
@@ -188,11 +209,12 @@ impl Setup {
             .collect();
         format!(
             r#"{{ {settings} {} "shards": {}, "devices": [{}],
-                "targets": [{{ "name": "store", "portals": [{{ "transport": "srp", "address": "0.0.0.0", "port": 5555 }}{more}],
+                "targets": [{{ "name": "store", "portals": [{{ "transport": "srp", "address": "0.0.0.0", "port": 5555 }}{more}{}],
                 "groups": {} }}] }}"#,
             self.settings,
             self.shards,
             self.devices.join(","),
+            self.portals,
             self.groups
         )
     }
@@ -249,7 +271,15 @@ impl World {
             io: (!setup.real_io).then(|| io.clone()),
             stores: HashMap::new(),
         };
-        let fabric: Arc<dyn Fabric> = Arc::clone(&target) as _;
+        let machine_fabric = setup.pluggable.then(|| {
+            let machine = Arc::new(SimMachine::default());
+            machine.plug(Arc::clone(&target));
+            machine
+        });
+        let fabric: Arc<dyn Fabric> = match &machine_fabric {
+            Some(machine) => Arc::clone(machine) as _,
+            None => Arc::clone(&target) as _,
+        };
         let daemon = Daemon::build_with(
             (Document::from_config(&config), config),
             &machine,
@@ -297,7 +327,8 @@ impl World {
             channels: Vec::new(),
             iser_connections: Vec::new(),
             nvme_queues: Vec::new(),
-            _fabrics: fabrics,
+            machine: machine_fabric,
+            fabrics,
             directory,
         }
     }
@@ -315,6 +346,21 @@ impl World {
     /// How a host logs in, unless a test wants it otherwise.
     pub fn options(&self, host: Host) -> LoginOptions {
         LoginOptions::new([0xa0 + host as u8; 16], self.target_port)
+    }
+
+    // --- hardware ------------------------------------------------------------------------------------------------
+
+    /// Puts another adapter into the daemon's machine, by the name of a node that there was not. The daemon finds it when it looks around.
+    pub fn plug(&mut self, name: &str, ip: IpAddr) {
+        let machine = self.machine.as_ref().expect("a pluggable machine");
+        let adapter = self.net.fabric(name, &[ip]).expect("an adapter");
+        machine.plug(Arc::clone(&adapter));
+        self.fabrics.push(adapter);
+    }
+
+    /// Takes an adapter out.
+    pub fn unplug(&mut self, name: &str) {
+        assert!(self.net.faults().remove_adapter(name), "no node {name}");
     }
 
     // --- letting things happen -----------------------------------------------------------------------------------
@@ -423,8 +469,18 @@ impl World {
 
     /// Logs in, or says why not.
     pub fn connect(&mut self, host: Host, options: LoginOptions) -> (ChannelId, ChannelState) {
+        self.connect_to(host, address(0), options)
+    }
+
+    /// The same at another address.
+    pub fn connect_to(
+        &mut self,
+        host: Host,
+        to: SocketAddr,
+        options: LoginOptions,
+    ) -> (ChannelId, ChannelState) {
         let channel = self.initiators[host]
-            .connect(address(0), options)
+            .connect(to, options)
             .expect("a connection");
         let state = self.run_until(|world| {
             let state = world.initiators[host].state(channel);
@@ -562,7 +618,7 @@ impl World {
     pub fn target_queue_pairs(&self) -> Vec<u32> {
         let on_target = self.net.queue_pairs().into_iter();
         on_target
-            .filter(|pair| pair.node == TARGET)
+            .filter(|pair| pair.node.starts_with(TARGET))
             .map(|pair| pair.number)
             .collect()
     }
