@@ -96,7 +96,7 @@ fn run(seed: u64, count: usize) {
             }
         }
     }
-    println!(
+    eprintln!(
         "seed {seed}: {made} made, {refused} refused, {killed} times killed; {in_flight_won} unanswered ones were kept"
     );
     // What has to have happened, or nothing was tested.
