@@ -226,10 +226,11 @@ impl Attempts {
 impl Shared {
     /// Opens devices again that could not be opened before, one after the other. Returns whether any could.
     pub fn retry_offline(&self) -> bool {
-        let names = self.to_be_tried();
-        names
-            .iter()
-            .fold(false, |any, name| self.try_device(name) || any)
+        let mut any = false;
+        for name in self.to_be_tried() {
+            any |= self.try_device(&name);
+        }
+        any
     }
 
     /// Looks whether the stores of the devices in service are still there, and tells of those that are not, or are again.
