@@ -256,7 +256,8 @@ fn a_portal_whose_address_is_not_there() {
     let params = r#"{"target":"store","transport":"iscsi-tcp","address":"198.51.100.2"}"#;
     assert!(daemon.call("portal.add", params).is_null());
     // What is taken away is not waited for.
-    let params = r#"{"target":"store","transport":"iscsi-tcp","address":"198.51.100.1","port":3260}"#;
+    let params =
+        r#"{"target":"store","transport":"iscsi-tcp","address":"198.51.100.1","port":3260}"#;
     assert!(!daemon.call("portal.remove", params).is_null());
     let warnings = daemon.call("status", "{}")["warnings"].to_string();
     assert!(!warnings.contains("198.51.100.1"), "{warnings}");
