@@ -11,10 +11,19 @@
 
 use std::collections::VecDeque;
 
-use pagecast_core::scsi::{Command, TaskAttribute, UnitId};
+use pagecast_core::scsi::{
+    Command, Plan, Response, Sense, SenseCode, SenseKey, TaskAttribute, UnitId,
+};
 
 use super::Shard;
 use super::task::{Phase, TaskId};
+
+/// LOGICAL UNIT NOT SUPPORTED
+const NOT_SUPPORTED: SenseCode = SenseCode {
+    key: SenseKey::IllegalRequest,
+    asc: 0x25,
+    ascq: 0x00,
+};
 
 /// What waits for its turn on a connection.
 #[derive(Debug, Default)]
@@ -152,15 +161,31 @@ impl Shard {
             if let Some(Some(connection)) = self.connections.get_mut(usize::from(slot)) {
                 connection.order.due = false;
             }
-            while let Some((id, command)) = self.next_in_order(usize::from(slot)) {
-                self.tasks.get(id).phase = Phase::Running;
-                self.go(id, &command);
+            while let Some(parked) = self.next_in_order(usize::from(slot)) {
+                self.tasks.get(parked.id).phase = Phase::Running;
+                if self.is_where_it_was(usize::from(slot), &parked) {
+                    self.go(parked.id, &parked.command);
+                } else {
+                    let sense = Sense::from(NOT_SUPPORTED);
+                    self.follow(parked.id, Plan::Respond(Response::check_condition(sense)));
+                }
             }
         }
     }
 
+    /// Whether the LUN of a command stands for what it stood for when the command came. If it is another unit by now, the command was not
+    /// meant for that: LOGICAL UNIT NOT SUPPORTED, as if the unit had gone without another one in its place.
+    fn is_where_it_was(&mut self, slot: usize, parked: &Parked) -> bool {
+        let Some(Some(connection)) = self.connections.get_mut(slot) else {
+            return true;
+        };
+        let scsi = &mut connection.scsi;
+        let now = scsi.unit_at(parked.command.lun);
+        now.is_some_and(|unit| scsi.unit(unit).id() == parked.unit)
+    }
+
     /// The first command that waits no longer. It leaves the queue.
-    fn next_in_order(&mut self, slot: usize) -> Option<(TaskId, Kept)> {
+    fn next_in_order(&mut self, slot: usize) -> Option<Parked> {
         let connection = self.connections.get_mut(slot)?.as_deref_mut()?;
         let (order, tasks) = (&mut connection.order, &connection.tasks);
         let mut at = 0;
@@ -174,8 +199,7 @@ impl Shard {
                     runs && task.unit == Some(parked.unit) && (parked.ordered || task.ordered)
                 });
             if !waits {
-                let parked = order.parked.remove(at)?;
-                return Some((parked.id, parked.command));
+                return order.parked.remove(at);
             }
             at += 1;
         }

@@ -11,6 +11,7 @@ use pagecast_core::scsi::{UnitId, UnitIndex};
 
 use super::Shard;
 use super::connection::Connection;
+use super::copy::Copying;
 use super::task::{Phase, Task, TaskTable, Work};
 
 /// When to look again for commands that have ended.
@@ -70,8 +71,10 @@ fn uses(task: &Task, unit: UnitIndex, id: Option<UnitId>) -> bool {
         return false;
     }
     if let Some((planned, _)) = &task.command {
-        let copies = |id: UnitId| matches!(&task.work, Work::Copy(copying) if copying.concerns(id.0 as usize));
-        return *planned == unit || id.is_some_and(copies);
+        // A copy has devices that the connection may not have met at a number of theirs.
+        let concerns = |copying: &Copying| id.is_none_or(|id| copying.concerns(id.0 as usize));
+        let copies = matches!(&task.work, Work::Copy(copying) if concerns(copying));
+        return *planned == unit || copies;
     }
     match (&task.work, task.unit, id) {
         (Work::Reserve { unit: planned, .. }, ..) => *planned == unit,
