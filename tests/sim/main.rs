@@ -1,6 +1,10 @@
 //! The whole daemon over the simulated fabric: see the crate's documentation for how seeds work.
 
+mod access;
 mod blocks;
+mod changes;
+mod changes_devices;
+mod changes_random;
 mod chaos;
 mod counters;
 mod credits;
@@ -24,6 +28,7 @@ mod nvme_hostile;
 mod nvme_races;
 mod nvme_strangers;
 mod nvme_trouble;
+mod reassign;
 mod reservations;
 mod reservations_durable;
 mod reservations_identity;

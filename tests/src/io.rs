@@ -17,6 +17,8 @@ pub struct Io(Arc<Mutex<State>>);
 struct State {
     random: Random,
     held: Vec<Kind>,
+    /// Of these stores nothing is executed, by where they are.
+    held_stores: Vec<usize>,
     eager: bool,
     waiting: usize,
     executed: Vec<Kind>,
@@ -29,6 +31,7 @@ impl Io {
         Self(Arc::new(Mutex::new(State {
             random: Random::new(seed),
             held: Vec::new(),
+            held_stores: Vec::new(),
             eager: false,
             waiting: 0,
             executed: Vec::new(),
@@ -41,9 +44,16 @@ impl Io {
         self.lock().held.push(kind);
     }
 
+    /// Executes no operation of a store until [`release`](Self::release).
+    pub fn hold_store(&self, store: &Arc<dyn Backend>) {
+        self.lock().held_stores.push(place(store));
+    }
+
     /// Holds nothing any more.
     pub fn release(&self) {
-        self.lock().held.clear();
+        let mut state = self.lock();
+        state.held.clear();
+        state.held_stores.clear();
     }
 
     /// Executes everything at the first poll, in some order, and remembers nothing of it.
@@ -103,7 +113,9 @@ impl IoQueue for Inline {
             let mut state = self.io.lock();
             let at = state.random.index(self.pending.len());
             let kind = Kind::of(&self.pending[at].1);
-            if state.held.contains(&kind) || (!state.eager && state.random.once_in(3)) {
+            let held = state.held.contains(&kind)
+                || state.held_stores.contains(&place(&self.pending[at].0));
+            if held || (!state.eager && state.random.once_in(3)) {
                 continue;
             }
             state.waiting -= 1;
@@ -129,6 +141,11 @@ impl IoQueue for Inline {
     fn event_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
+}
+
+/// What tells a store from others for as long as it is there.
+fn place(store: &Arc<dyn Backend>) -> usize {
+    Arc::as_ptr(store).cast::<()>() as usize
 }
 
 fn is_volatile(operation: &Operation) -> bool {

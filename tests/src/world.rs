@@ -43,6 +43,8 @@ pub struct Setup {
     pub devices: Vec<String>,
     /// The target's access groups, as JSON.
     pub groups: String,
+    /// The configuration is in a file, `$DIR/pagecast.json`, in which changes are kept.
+    pub kept: bool,
     /// Machines with an initiator each.
     pub hosts: usize,
     /// Shards.
@@ -112,6 +114,7 @@ impl Setup {
             devices: vec![r#"{ "name": "disk0", "backend": "memory", "size": "4MiB" }"#.to_owned()],
             groups: r#"[{ "name": "everyone", "initiators": ["*"], "luns": { "0": "disk0" } }]"#
                 .to_owned(),
+            kept: false,
             hosts: 2,
             shards: 2,
             iser: 0,
@@ -176,6 +179,12 @@ impl Setup {
     /// With so many of them.
     pub fn nvme_portals(mut self, count: u16) -> Self {
         self.nvme = count;
+        self
+    }
+
+    /// With its configuration in a file.
+    pub fn kept(mut self) -> Self {
+        self.kept = true;
         self
     }
 
@@ -263,7 +272,18 @@ impl World {
         let target = net
             .fabric(TARGET, &[address(0).ip()])
             .expect("the target's fabric");
-        let config = Config::parse(config, "test.json").unwrap_or_else(|error| panic!("{error}"));
+        let configuration = if setup.kept {
+            let file = directory.path.join("pagecast.json");
+            // Whoever comes back finds what it has kept.
+            if !file.exists() {
+                std::fs::write(&file, config).expect("a file");
+            }
+            Document::from_file(&file)
+        } else {
+            Config::parse(config, "test.json")
+                .map(|config| (Document::from_config(&config), config))
+        };
+        let configuration = configuration.unwrap_or_else(|error| panic!("{error}"));
         let state = directory.path.join("state");
         let machine = MachineId::load(&state).expect("a machine id");
         let io = Io::new(setup.seed);
@@ -281,7 +301,7 @@ impl World {
             None => Arc::clone(&target) as _,
         };
         let daemon = Daemon::build_with(
-            (Document::from_config(&config), config),
+            configuration,
             &machine,
             &state,
             fabric,
@@ -331,6 +351,11 @@ impl World {
             fabrics,
             directory,
         }
+    }
+
+    /// The file of its configuration, if that is [kept](Setup::kept) in one.
+    pub fn configuration_file(&self) -> PathBuf {
+        self.directory.path.join("pagecast.json")
     }
 
     /// Where the files of this world are; `$DIR` in its configuration.

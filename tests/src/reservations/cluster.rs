@@ -163,6 +163,14 @@ impl Cluster {
         }
     }
 
+    /// The connection of an iSER host.
+    pub fn connection(&self, host: Host) -> ConnectionHandle {
+        match self.members[host] {
+            Some(Member::Iser(connection)) => connection,
+            ref other => panic!("host {host}: {other:?}"),
+        }
+    }
+
     /// An I/O queue of an NVMe host.
     pub fn queue(&self, host: Host) -> QueueHandle {
         self.controller(host).io[0]
@@ -342,6 +350,11 @@ impl Cluster {
         let hosts: Vec<_> = self.hosts().filter(|&host| self.is_here(host)).collect();
         let told = hosts.into_iter().map(|host| (host, self.told(host)));
         told.filter(|(_, told)| !told.is_empty()).collect()
+    }
+
+    /// A host has been thrown out, and is not logged in any more.
+    pub fn is_gone(&mut self, host: Host) {
+        self.members[host] = None;
     }
 
     /// Whether a host is logged in.
