@@ -78,6 +78,10 @@ pub enum EventKind {
         initiator: String,
         /// The target's name.
         target: String,
+        /// `srp`, `iser`, ...
+        transport: String,
+        /// Its address.
+        peer: String,
         /// The access group before.
         group_before: String,
         /// The access group now; none if nothing admits it any more, and it is closed.

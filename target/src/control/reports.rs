@@ -495,6 +495,8 @@ pub struct SessionChange {
     pub target: String,
     /// `srp`, `iser`, ...
     pub transport: String,
+    /// Its address.
+    pub peer: String,
     /// The access group that it was in.
     pub group_before: String,
     /// The access group that it is in now; none if nothing admits it any more, and it was closed.
