@@ -9,11 +9,44 @@ use pagecast_core::scsi::ScsiSession;
 use crate::config::Transport;
 use crate::device::Device;
 use crate::device::table::DeviceTable;
+use crate::iscsi::directory::Credentials as Chap;
 use crate::metrics::session::SessionMeters;
+use crate::nvme::auth::Credentials as DhChap;
 
 /// Names a session for as long as the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub u64);
+
+/// What an initiator proves who it is with.
+#[derive(Clone, Debug, Default)]
+pub enum Proof {
+    /// Nothing was asked for, or its transport has no such thing.
+    #[default]
+    Nothing,
+    /// That of iSCSI and iSER.
+    Chap(Arc<Chap>),
+    /// That of NVMe hosts.
+    DhChap(Arc<DhChap>),
+}
+
+impl Proof {
+    /// Whether it is good enough where `wanted` is asked for. What we prove in return does not matter.
+    pub fn is_good_for(&self, wanted: &Self) -> bool {
+        match (self, wanted) {
+            (_, Self::Nothing) => true,
+            (Self::Chap(own), Self::Chap(wanted)) => {
+                own.user == wanted.user && own.secret == wanted.secret
+            }
+            (Self::DhChap(own), Self::DhChap(wanted)) => own.has_key_of(wanted),
+            _ => false,
+        }
+    }
+
+    /// Whether there is one.
+    pub fn is_something(&self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
+}
 
 /// What the connections of a session share, whichever shards they live on.
 #[derive(Debug)]
@@ -28,6 +61,8 @@ pub struct Session {
     pub names: Vec<String>,
     /// The access group that it is in.
     group: Mutex<Arc<str>>,
+    /// What its initiator proved who it is with when it came in; NVMe hosts do so before anything of theirs is served.
+    pub proof: Proof,
     /// What it came in over.
     pub transport: Transport,
     /// Where the first connection came from.
@@ -57,6 +92,8 @@ pub struct Parties {
     pub target: String,
     /// The access group that let it in.
     pub group: String,
+    /// What that one asked it to prove.
+    pub proof: Proof,
     /// What it came in over.
     pub transport: Transport,
     /// Where the first connection came from.
@@ -77,6 +114,7 @@ impl Session {
             names: parties.names,
             target: parties.target,
             group: Mutex::new(parties.group.into()),
+            proof: parties.proof,
             transport: parties.transport,
             peer: parties.peer,
             scsi,

@@ -28,6 +28,7 @@ mod nvme_hostile;
 mod nvme_races;
 mod nvme_strangers;
 mod nvme_trouble;
+mod proofs;
 mod reassign;
 mod reservations;
 mod reservations_durable;

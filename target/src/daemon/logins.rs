@@ -16,7 +16,7 @@ use super::tell::Stranger;
 use super::{Control, Entry, Nexus, Origin};
 use crate::config::Transport;
 use crate::iscsi::directory::PORTAL_GROUP;
-use crate::session::{Parties, Session, SessionId};
+use crate::session::{Parties, Proof, Session, SessionId};
 use crate::shard::connection::{Connection, MessageBuffers};
 use crate::shard::messages::{Admission, CloseReason, ConnectionKey, NvmeAdmission, ShardMessage};
 use crate::shard::protocol::Protocol;
@@ -230,6 +230,7 @@ impl Control {
             names: Vec::new(),
             target: String::new(),
             group: String::new(),
+            proof: Proof::Nothing,
             transport,
             peer,
         };
@@ -400,6 +401,7 @@ impl Control {
             names,
             target: target.name.clone(),
             group: group.name.clone(),
+            proof: group.proof(transport),
             transport,
             peer,
         };

@@ -78,18 +78,17 @@ pub(super) struct Controllers {
 struct Association {
     controller: Arc<Controller>,
     session: Arc<Session>,
-    /// What each queue's host has to prove.
-    credentials: Option<Arc<Credentials>>,
     /// The connections of its queues, by queue identifier.
     queues: BTreeMap<u16, ConnectionKey>,
 }
 
 impl Association {
-    fn admission(&self) -> NvmeAdmission {
+    /// Lets in a queue, over which the host has to prove who it is first if there are credentials.
+    fn admission(&self, credentials: Option<Arc<Credentials>>) -> NvmeAdmission {
         NvmeAdmission {
             session: Arc::clone(&self.session),
             controller: Arc::clone(&self.controller),
-            credentials: self.credentials.clone(),
+            credentials,
         }
     }
 }
@@ -331,10 +330,9 @@ impl Control {
         let association = Association {
             controller,
             session: Arc::clone(&session),
-            credentials: group.dhchap.clone(),
             queues: [(0, key)].into(),
         };
-        let admission = association.admission();
+        let admission = association.admission(group.dhchap.clone());
         self.controllers.by_id.insert(id, association);
         self.log_in(key, Nexus::Nvme(id), &session);
         if let Some(entry) = self.connections.get_mut(&key) {
@@ -379,10 +377,9 @@ impl Control {
         let association = Association {
             controller: Controller::new(self.setup(id, connect, kind, "pagecast".to_owned())),
             session,
-            credentials: None,
             queues: [(0, key)].into(),
         };
-        let admission = association.admission();
+        let admission = association.admission(None);
         self.controllers.by_id.insert(id, association);
         if let Some(entry) = self.connections.get_mut(&key) {
             entry.nexus = Some(Nexus::Nvme(id));
@@ -435,13 +432,11 @@ impl Control {
         // A host that has lost queues, or has reset its controller, connects them again, maybe before all of the old ones are gone. A
         // write of theirs that came to the device late would overwrite what it writes from now on.
         // Whoever knows a controller's names may come only from where the controller could have come from.
-        let admits = |session: &Session| {
-            let mut here = inventory.targets_at(origin.portal);
-            let target = here.find(|target| target.identity.nqn == data.subsystem);
-            let group =
-                target.and_then(|target| target.group_of(&[data.host.nqn.clone(), peer.clone()]));
-            group.is_some_and(|group| *group.name == *session.group())
-        };
+        let mut here = inventory.targets_at(origin.portal);
+        let target = here.find(|target| target.identity.nqn == data.subsystem);
+        let group =
+            target.and_then(|target| target.group_of(&[data.host.nqn.clone(), peer.clone()]));
+        let admits = |session: &Session| group.is_some_and(|group| *group.name == *session.group());
         let nexus = Nexus::Nvme(data.controller);
         let all = self.connections.iter();
         let after = all
@@ -494,7 +489,8 @@ impl Control {
             return Err(Status::COMMAND_SEQUENCE_ERROR.into());
         }
         association.queues.insert(queue, key);
-        let admission = association.admission();
+        // As the group asks for it now: whoever has moved here did not come in by it.
+        let admission = association.admission(group.and_then(|group| group.dhchap.clone()));
         self.join(key, nexus, &admission.session);
         if let Some(entry) = self.connections.get_mut(&key) {
             entry.unproven = admission.credentials.is_some();
@@ -646,7 +642,7 @@ mod tests {
     use pagecast_core::scsi::{ScsiSession, TargetPort};
 
     use super::*;
-    use crate::session::{Parties, SessionId};
+    use crate::session::{Parties, Proof, SessionId};
 
     fn association(id: u16) -> Association {
         let port = TargetPort {
@@ -659,6 +655,7 @@ mod tests {
             names: Vec::new(),
             target: String::new(),
             group: String::new(),
+            proof: Proof::Nothing,
             transport: Transport::NvmeRdma,
             peer: String::new(),
         };
@@ -684,7 +681,6 @@ mod tests {
         Association {
             controller: Controller::new(setup),
             session: Arc::new(session),
-            credentials: None,
             queues: BTreeMap::new(),
         }
     }
@@ -708,7 +704,6 @@ mod tests {
             let copy = Association {
                 controller: Arc::clone(&one.controller),
                 session: Arc::clone(&one.session),
-                credentials: None,
                 queues: BTreeMap::new(),
             };
             controllers.by_id.insert(id, copy);

@@ -10,6 +10,7 @@ use pagecast_core::scsi::LunChanges;
 use super::configure::Step;
 use super::inventory::Inventory;
 use super::management::session_report;
+use super::targets::Group;
 use super::{Control, targets};
 use crate::control::reports::{SessionChange, SessionReport};
 use crate::events::EventKind;
@@ -88,8 +89,14 @@ impl Control {
             let (before, now) = (before.target(name)?, now.target(name)?);
             (before.identity == now.identity).then_some(now)
         };
-        let group = same(&session.target).and_then(|target| target.group_of(&session.names));
         let group_before = session.group();
+        // What a login there would have to prove, it has to have proved. Whoever proved something to this group before stays.
+        let may_be_in = |group: &&Group| {
+            let stays = *group.name == *group_before && session.proof.is_something();
+            stays || session.proof.is_good_for(&group.proof(session.transport))
+        };
+        let admits = same(&session.target).and_then(|target| target.group_of(&session.names));
+        let group = admits.filter(may_be_in);
         let LunChanges { added, removed } = match group {
             Some(group) => session.scsi.set_luns(&group.luns),
             None => session.scsi.set_luns(&Default::default()),
@@ -115,7 +122,11 @@ impl Control {
             luns_removed: removed.clone(),
         });
         if group.is_none() {
-            self.end_session(session, CloseReason::NotAdmitted);
+            let reason = match admits {
+                Some(_) => CloseReason::NotAuthenticated,
+                None => CloseReason::NotAdmitted,
+            };
+            self.end_session(session, reason);
         }
         Some(SessionChange {
             id: session.id.0,

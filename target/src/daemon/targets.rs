@@ -11,6 +11,7 @@ use crate::device::Device;
 use crate::identity::{MachineId, TargetIdentity};
 use crate::iscsi::directory::Credentials;
 use crate::nvme::auth;
+use crate::session::Proof;
 use crate::srp::names::PortId;
 
 /// A target.
@@ -41,6 +42,18 @@ pub struct Group {
     pub credentials: Option<Arc<Credentials>>,
     /// What NVMe hosts have to prove.
     pub dhchap: Option<Arc<auth::Credentials>>,
+}
+
+impl Group {
+    /// What it asks initiators to prove who come in over a transport.
+    pub fn proof(&self, transport: Transport) -> Proof {
+        let proof = match transport {
+            Transport::Srp => None,
+            Transport::Iser | Transport::IscsiTcp => self.credentials.clone().map(Proof::Chap),
+            Transport::NvmeRdma => self.dhchap.clone().map(Proof::DhChap),
+        };
+        proof.unwrap_or_default()
+    }
 }
 
 impl Target {

@@ -232,7 +232,8 @@ pub enum CloseReason {
     KeepAlive,
     /// The admin queue of its NVMe controller is gone, or the controller was reset.
     ControllerGone,
-    /// The host did not connect or authenticate in time, or could not.
+    /// The host did not connect or authenticate in time, or could not; or its initiator is to be in an access group that asks for a proof
+    /// which it has not given.
     NotAuthenticated,
     /// Commands of its initiator were preempted, and it acknowledges nothing that would let them end.
     Fenced,

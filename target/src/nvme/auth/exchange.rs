@@ -66,6 +66,11 @@ pub enum Progress {
 type Failure = (Reason, &'static str);
 
 impl Credentials {
+    /// Whether a host proves the same to both.
+    pub fn has_key_of(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+
     /// `hashes` and `groups` are those that are allowed; the strongest that the host offers is chosen.
     pub fn new(
         key: Key,
