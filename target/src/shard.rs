@@ -155,8 +155,8 @@ pub struct Shard {
     locked_out: Vec<(TaskId, Operation)>,
     /// What commands of this shard's wait for that preempt others.
     fences: Vec<fence::Fence>,
-    /// Who waits for devices that are in no LUN map any more.
-    pruning: Vec<crossbeam_channel::Sender<()>>,
+    /// Devices that are in no LUN map any more, and who waits for that.
+    pruning: prune::Pruning,
     // Scratch space that is reused, so that a turn allocates nothing.
     chain: Chain,
     completions: Vec<Completion>,
@@ -193,7 +193,7 @@ impl Shard {
             sockets: tcp::Sockets::default(),
             locked_out: Vec::new(),
             fences: Vec::new(),
-            pruning: Vec::new(),
+            pruning: prune::Pruning::default(),
             chain: Chain::with_capacity(64),
             completions: vec![Completion::default(); BATCH],
             done: Vec::with_capacity(64),
@@ -262,7 +262,7 @@ impl Shard {
                 ShardMessage::Revoked(task, range) => self.windows_revoked(task, range),
                 ShardMessage::Locked(task, ticket) => self.locked(task, ticket),
                 ShardMessage::Reserved(task, outcome) => self.reserved(task, outcome),
-                ShardMessage::Prune(done) => self.prune(done),
+                ShardMessage::Prune(done, units) => self.prune(done, units),
                 ShardMessage::Break(ticket) => self.break_holders(&ticket),
                 ShardMessage::Abort(request) => self.abort_matching(&request),
                 ShardMessage::AbortDone(task, found) => self.aborts_done(task, found),

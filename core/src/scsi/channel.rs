@@ -11,6 +11,7 @@ use super::lun::Lun;
 use super::plan::{Command, PendingParameters, Plan};
 use super::reserve;
 use super::response::Response;
+use super::sense::codes;
 use super::session::ScsiSession;
 use super::unit::{LogicalUnit, ResetKind, UnitId};
 use crate::block::{BlockFault, BlockOp, Extent};
@@ -72,6 +73,20 @@ impl ScsiChannel {
     /// told something first.
     pub fn plan(&mut self, command: &Command<'_>) -> Plan {
         self.renew();
+        dispatch::plan(&self.session, &self.map, command)
+    }
+
+    /// Plans a command that had to wait, and that came for this unit. If its LUN stands for another one by now, it was not meant for
+    /// that: LOGICAL UNIT NOT SUPPORTED.
+    pub fn plan_for(&mut self, unit: UnitId, command: &Command<'_>) -> Plan {
+        self.renew();
+        if let Lun::Unit(number) = Lun::decode(command.lun)
+            && let Some(slot) = self.map.find(number)
+            && slot.nexus.unit.id() != unit
+        {
+            let sense = codes::LUN_NOT_SUPPORTED;
+            return Plan::Respond(Response::check_condition(sense));
+        }
         dispatch::plan(&self.session, &self.map, command)
     }
 
@@ -177,19 +192,19 @@ impl ScsiChannel {
         &self.map.slots
     }
 
-    /// Forgets units that are not in the LUN map any more, but for those that are in use. A unit is in use as long as a command has its
+    /// Forgets units that are not in the LUN map any more, but for those that are in use, of which it is asked. A unit is in use as long as a command has its
     /// index: in a [`BlockCommand`](super::BlockCommand) or a [`ReservationCommand`](super::ReservationCommand), or in what waits for
     /// its data. Returns whether none is left. Costs nothing as long as there is none.
-    pub fn forget_unmapped(&mut self, mut in_use: impl FnMut(UnitIndex) -> bool) -> bool {
+    pub fn forget_unmapped(&mut self, mut in_use: impl FnMut(UnitIndex, UnitId) -> bool) -> bool {
         self.renew();
         if self.unmapped {
             let mapped = self.mapped();
             self.unmapped = false;
             for (index, (unit, mapped)) in self.units.iter_mut().zip(mapped).enumerate() {
-                if mapped || unit.is_none() {
+                let Some(unmapped) = unit.as_ref().filter(|_| !mapped) else {
                     continue;
-                }
-                if in_use(UnitIndex(index as u32)) {
+                };
+                if in_use(UnitIndex(index as u32), unmapped.id()) {
                     self.unmapped = true;
                 } else {
                     *unit = None;

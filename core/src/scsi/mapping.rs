@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::unit::LogicalUnit;
+use super::unit::{LogicalUnit, UnitId};
 
 /// What a logical unit number stands for.
 #[derive(Clone, Debug)]
@@ -23,13 +23,15 @@ impl From<Arc<LogicalUnit>> for Mapping {
     }
 }
 
-/// How a session's LUN map was changed. Both lists are in ascending order.
+/// How a session's LUN map was changed. All lists are in ascending order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LunChanges {
     /// Numbers that stand for a unit that they did not stand for before.
     pub added: Vec<u32>,
     /// Numbers that do not stand any more for the unit that they stood for. One that stands for another one is in both.
     pub removed: Vec<u32>,
+    /// Units that no number stands for any more.
+    pub lost: Vec<UnitId>,
 }
 
 impl LunChanges {

@@ -146,6 +146,11 @@ impl ScsiSession {
         };
         let gone: Nexuses = before.iter().filter(gone).cloned().collect();
         changes.removed = gone.iter().map(|(number, _)| *number).collect();
+        let seen = |id: &UnitId| map.nexuses.iter().any(|(_, now)| now.unit.id() == *id);
+        let ids = gone.iter().map(|(_, nexus)| nexus.unit.id());
+        changes.lost = ids.filter(|id| !seen(id)).collect();
+        changes.lost.sort_unstable();
+        changes.lost.dedup();
 
         // First the map: who is told that it has changed is to find it so. Channels wait for the lock to see it.
         if !changes.is_empty() {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use pagecast_core::scsi::LunChanges;
+use pagecast_core::scsi::UnitId;
 
 use super::configure::Step;
 use super::inventory::Inventory;
@@ -31,9 +31,14 @@ impl Control {
                 answer,
             } => {
                 self.unlisten(&unlisten);
-                let changes = self.serve(inventory);
+                let mut lost = Vec::new();
+                let changes = self.serve(inventory, &mut lost);
+                lost.sort_unstable();
+                lost.dedup();
+                let lost: Arc<[UnitId]> = lost.into();
                 for shard in &self.shards {
-                    shard.mail.send(ShardMessage::Prune(drained.clone()));
+                    let (drained, lost) = (drained.clone(), Arc::clone(&lost));
+                    shard.mail.send(ShardMessage::Prune(drained, lost));
                 }
                 drop(answer.send(changes));
             }
@@ -41,8 +46,8 @@ impl Control {
         }
     }
 
-    /// Serves something else from now on. Returns what it means for sessions.
-    fn serve(&mut self, inventory: Arc<Inventory>) -> Vec<SessionChange> {
+    /// Serves something else from now on. Returns what it means for sessions; `lost` is what some of them do not see any more.
+    fn serve(&mut self, inventory: Arc<Inventory>, lost: &mut Vec<UnitId>) -> Vec<SessionChange> {
         let before = self.shared.inventory();
         // An adapter may have come while they were opened.
         for port in self.ports.iter().flatten() {
@@ -72,7 +77,7 @@ impl Control {
         let sessions: Vec<Arc<Session>> = self.shared.sessions().values().cloned().collect();
         let mut changes = Vec::new();
         for session in sessions {
-            changes.extend(self.reassign(&session, &before, &inventory));
+            changes.extend(self.reassign(&session, &before, &inventory, lost));
         }
         changes
     }
@@ -83,6 +88,7 @@ impl Control {
         session: &Arc<Session>,
         before: &Inventory,
         now: &Inventory,
+        lost: &mut Vec<UnitId>,
     ) -> Option<SessionChange> {
         // A target of another identity is another target.
         let same = |name: &str| {
@@ -97,10 +103,12 @@ impl Control {
         };
         let admits = same(&session.target).and_then(|target| target.group_of(&session.names));
         let group = admits.filter(may_be_in);
-        let LunChanges { added, removed } = match group {
+        let changes = match group {
             Some(group) => session.scsi.set_luns(&group.luns),
             None => session.scsi.set_luns(&Default::default()),
         };
+        let (added, removed) = (changes.added, changes.removed);
+        lost.extend(changes.lost);
         if let Some(group) = group {
             if *group.name == *group_before && added.is_empty() && removed.is_empty() {
                 return None;

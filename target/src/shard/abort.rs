@@ -31,17 +31,18 @@ impl Shard {
             (ManagementFunction::AbortTask(tag), _) => self.abort_task(id, slot, tag),
             // Each nexus has a task set of its own (TST 001b in the control mode page), so that both mean the same (SAM-5 7.3, 7.5).
             (ManagementFunction::AbortTaskSet | ManagementFunction::ClearTaskSet, Some(device)) => {
-                self.abort_everywhere(id, &[device], Some(session));
+                let asked = (session, Some(request.lun));
+                self.abort_everywhere(id, &[device], Some(session), asked);
             }
             (ManagementFunction::LogicalUnitReset, Some(device)) => {
                 if let (Some(unit), Some(Some(connection))) = (unit, self.connections.get(slot)) {
                     connection.scsi.unit(unit).reset();
                 }
-                self.abort_everywhere(id, &[device], None);
+                self.abort_everywhere(id, &[device], None, (session, Some(request.lun)));
             }
             (ManagementFunction::TargetReset, _) => {
                 let units = connection.scsi.reset_all();
-                self.abort_everywhere(id, &units, None);
+                self.abort_everywhere(id, &units, None, (session, None));
             }
             (ManagementFunction::TaskReassign, _) => {
                 self.end_management(id, ManagementStatus::NoReassignment);
@@ -70,16 +71,24 @@ impl Shard {
         self.abort(victim);
     }
 
-    fn abort_everywhere(&mut self, id: TaskId, units: &[UnitId], session: Option<SessionId>) {
+    /// Aborts the commands for units, those of one session alone if one is named; and those that were sent by a LUN by who asks, or by
+    /// any, whatever it stands for now.
+    fn abort_everywhere(
+        &mut self,
+        id: TaskId,
+        units: &[UnitId],
+        session: Option<SessionId>,
+        asked: (SessionId, Option<[u8; 8]>),
+    ) {
         self.tasks.get(id).phase = Phase::Aborts;
         // Gone, and with that the function done, when nobody holds it any more; at once if there is nothing to abort.
         let ticket = AbortTicket::new(id, self.address.clone());
-        for &unit in units {
-            let request = AbortRequest {
-                scope: AbortScope::Unit { unit, session },
-                ticket: ticket.clone(),
-            };
-            self.abort_on_all_shards(&request);
+        let (asks, lun) = asked;
+        let sent = AbortScope::Sent { session: asks, lun };
+        let units = units.iter().map(|&unit| AbortScope::Unit { unit, session });
+        for scope in units.chain([sent]) {
+            let ticket = ticket.clone();
+            self.abort_on_all_shards(&AbortRequest { scope, ticket });
         }
     }
 
@@ -92,6 +101,16 @@ impl Shard {
                     if session.is_none_or(|id| id == connection.session.id) {
                         let ids = connection.tasks.iter().copied();
                         victims.extend(ids.filter(|&id| self.tasks.get(id).unit == Some(*unit)));
+                    }
+                }
+                AbortScope::Sent { session, lun } => {
+                    if *session == connection.session.id {
+                        let ids = connection.tasks.iter().copied();
+                        victims.extend(ids.filter(|&id| {
+                            let task = self.tasks.get(id);
+                            let there = lun.is_none_or(|lun| task.lun == lun);
+                            task.counted && there
+                        }));
                     }
                 }
                 AbortScope::Registrants {

@@ -19,8 +19,9 @@ use super::Shard;
 use super::connection::Connection;
 use super::manage::{AbortRequest, AbortScope, AbortTicket};
 use super::messages::{CloseReason, ShardMessage};
+use super::nvme::HostData;
 use super::protocol::Protocol;
-use super::task::{Phase, TaskId, TaskTable, Work};
+use super::task::{Phase, Task, TaskId, TaskTable, Work};
 
 /// How long the peers of those who are preempted have to let their commands end: long enough for a busy one, whose data take
 /// milliseconds, and for one lost packet, which adapters notice within a second. Short enough for cluster managers, which wait tens
@@ -134,19 +135,28 @@ pub(super) fn preempted(
             _ if task.unit == Some(unit) => true,
             _ => (task.device.as_ref()).is_some_and(|known| known.index == device),
         };
-        // NVMe commands that are not that far are known by the namespace that they name. Fabrics commands, which count as nobody's, name
-        // none.
+        // NVMe commands that are not that far: what they were planned for, or else the namespace that they name. Fabrics commands, which
+        // count as nobody's, name none.
         let unknown = namespaces && task.counted && task.device.is_none();
-        if here || unknown && namespace(&mut connection.scsi, task.tag) == Some(unit) {
+        if here || unknown && meant(&mut connection.scsi, task) == Some(unit) {
             found.push(id);
         }
     }
 }
 
-/// What an NVMe command is for, by its task's tag.
-fn namespace(units: &mut ScsiChannel, tag: u64) -> Option<UnitId> {
-    let number = ((tag >> 32) as u32).checked_sub(1)?;
-    let index = units.unit_numbered(number)?;
+/// What an NVMe command is for that has no device yet. Its number may stand for another namespace since it was planned.
+fn meant(units: &mut ScsiChannel, task: &Task) -> Option<UnitId> {
+    let index = match &task.work {
+        Work::HostData {
+            data: Some(HostData::Core(pending)),
+            ..
+        } => pending.unit()?,
+        Work::Reserve { unit, .. } => *unit,
+        _ => {
+            let number = ((task.tag >> 32) as u32).checked_sub(1)?;
+            units.unit_numbered(number)?
+        }
+    };
     Some(units.unit(index).id())
 }
 

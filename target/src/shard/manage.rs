@@ -48,6 +48,13 @@ pub enum AbortScope {
         /// Those of this session alone, if one is named.
         session: Option<SessionId>,
     },
+    /// Those that a session has sent by a LUN, or by any: what that stood for then may have another number now, or none.
+    Sent {
+        /// Which session.
+        session: SessionId,
+        /// The LUN field, if it matters.
+        lun: Option<[u8; 8]>,
+    },
     /// Those for a logical unit, by whichever protocol, that belong to certain registrants of reservations, but for the one that
     /// asks.
     Registrants {

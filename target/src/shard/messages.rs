@@ -7,6 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use pagecast_core::nvme::{Completion, Controller};
 use pagecast_core::reservations::{Change, Refusal, Registrant};
+use pagecast_core::scsi::UnitId;
 use pagecast_rdma::windows::RevokedRange;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -50,8 +51,9 @@ pub enum ShardMessage {
     Abort(AbortRequest),
     /// What was preempted has not gone by itself: peers that hold it up lose their connections.
     Break(Arc<AbortTicket>),
-    /// Let go of devices that are in no LUN map any more; the sender is dropped when none is left.
-    Prune(Sender<()>),
+    /// Let go of devices that are in no LUN map any more; the sender is dropped when nothing is under way to these where they are not
+    /// seen any more.
+    Prune(Sender<()>, Arc<[UnitId]>),
     /// All that a task management function waited for is gone; and whether there was anything.
     AbortDone(TaskId, bool),
     /// Finish what is in flight, take no new commands, close every connection.

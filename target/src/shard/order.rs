@@ -11,19 +11,11 @@
 
 use std::collections::VecDeque;
 
-use pagecast_core::scsi::{
-    Command, Plan, Response, Sense, SenseCode, SenseKey, TaskAttribute, UnitId,
-};
+use pagecast_core::scsi::{Command, TaskAttribute, UnitId};
 
 use super::Shard;
+use super::receive::unit_of;
 use super::task::{Phase, TaskId};
-
-/// LOGICAL UNIT NOT SUPPORTED
-const NOT_SUPPORTED: SenseCode = SenseCode {
-    key: SenseKey::IllegalRequest,
-    asc: 0x25,
-    ascq: 0x00,
-};
 
 /// What waits for its turn on a connection.
 #[derive(Debug, Default)]
@@ -118,12 +110,13 @@ impl Shard {
             return;
         };
         let scsi = &mut connection.scsi;
+        task.lun = command.lun;
         task.unit = scsi.unit_at(command.lun).map(|unit| scsi.unit(unit).id());
         let ordered = command.attribute == TaskAttribute::Ordered;
         let may_wait = ordered || command.attribute == TaskAttribute::Simple;
         // What is addressed to no logical unit is answered at once.
         let Some(unit) = task.unit.filter(|_| may_wait) else {
-            return self.go(id, &command);
+            return self.go(id, &command, None);
         };
         task.ordered = ordered;
         connection.order.ordered += usize::from(ordered);
@@ -135,7 +128,7 @@ impl Shard {
                 older && (ordered || task.ordered)
             });
         if !waits {
-            return self.go(id, &command);
+            return self.go(id, &command, None);
         }
         self.tasks.get(id).phase = Phase::Ordered;
         connection.order.parked.push_back(Parked {
@@ -146,11 +139,22 @@ impl Shard {
         });
     }
 
-    /// It is a command's turn.
-    fn go(&mut self, id: TaskId, command: &Kept) {
-        let slot = usize::from(self.tasks.get(id).connection);
+    /// It is a command's turn. One that has waited is for the unit that it came for: if its LUN stands for another one by now, that is
+    /// none of its business.
+    fn go(&mut self, id: TaskId, command: &Kept, waited: Option<UnitId>) {
+        let task = self.tasks.get(id);
+        let slot = usize::from(task.connection);
         if let Some(Some(connection)) = self.connections.get_mut(slot) {
-            let plan = connection.scsi.plan(&command.command());
+            let scsi = &mut connection.scsi;
+            let command = command.command();
+            let plan = match waited {
+                Some(unit) => scsi.plan_for(unit, &command),
+                None => scsi.plan(&command),
+            };
+            // Who has waited keeps its place among those for its unit.
+            if waited.is_none() {
+                task.unit = unit_of(&plan, &command, scsi);
+            }
             self.follow(id, plan);
         }
     }
@@ -163,25 +167,9 @@ impl Shard {
             }
             while let Some(parked) = self.next_in_order(usize::from(slot)) {
                 self.tasks.get(parked.id).phase = Phase::Running;
-                if self.is_where_it_was(usize::from(slot), &parked) {
-                    self.go(parked.id, &parked.command);
-                } else {
-                    let sense = Sense::from(NOT_SUPPORTED);
-                    self.follow(parked.id, Plan::Respond(Response::check_condition(sense)));
-                }
+                self.go(parked.id, &parked.command, Some(parked.unit));
             }
         }
-    }
-
-    /// Whether the LUN of a command stands for what it stood for when the command came. If it is another unit by now, the command was not
-    /// meant for that: LOGICAL UNIT NOT SUPPORTED, as if the unit had gone without another one in its place.
-    fn is_where_it_was(&mut self, slot: usize, parked: &Parked) -> bool {
-        let Some(Some(connection)) = self.connections.get_mut(slot) else {
-            return true;
-        };
-        let scsi = &mut connection.scsi;
-        let now = scsi.unit_at(parked.command.lun);
-        now.is_some_and(|unit| scsi.unit(unit).id() == parked.unit)
     }
 
     /// The first command that waits no longer. It leaves the queue.

@@ -48,6 +48,7 @@ pub(super) fn decide(
         Received::Command(command) => {
             let plan = scsi.plan(&command);
             task.unit = unit_of(&plan, &command, scsi);
+            task.lun = command.lun;
             Next::Follow(plan)
         }
         Received::Refused(ending) => Next::Refuse(ending),
@@ -60,13 +61,18 @@ pub(super) fn decide(
     }
 }
 
-/// The logical unit that a command is for.
+/// The logical unit that a command was planned for. Its LUN may stand for another one by now; what has its answer is for none.
 #[inline]
-fn unit_of(plan: &Plan, command: &Command<'_>, scsi: &mut ScsiChannel) -> Option<UnitId> {
+pub(super) fn unit_of(
+    plan: &Plan,
+    command: &Command<'_>,
+    scsi: &mut ScsiChannel,
+) -> Option<UnitId> {
     let unit = match plan {
         Plan::Block(block) => Some(block.unit),
+        Plan::Parameters { pending, .. } => Some(pending.unit()),
         Plan::Reserve(command) => Some(command.unit),
-        Plan::Respond(_) | Plan::Parameters { .. } => scsi.unit_at(command.lun),
+        Plan::Respond(_) => scsi.unit_at(command.lun),
     };
     unit.map(|unit| scsi.unit(unit).id())
 }
@@ -127,6 +133,7 @@ impl Shard {
         }
         let plan = connection.scsi.plan(&command);
         task.unit = unit_of(&plan, &command, &mut connection.scsi);
+        task.lun = command.lun;
         task.receive_slot = Some(receive);
         task.counted = true;
         task.started = Some(self.clock);

@@ -32,6 +32,8 @@ pub struct Task {
     pub link: Link,
     /// The initiator's name for the command.
     pub tag: u64,
+    /// The LUN field of a SCSI command.
+    pub lun: [u8; 8],
     /// The receive slot that the command still occupies.
     pub receive_slot: Option<u32>,
     /// The logical unit that it is addressed to, if there is one.

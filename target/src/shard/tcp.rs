@@ -18,8 +18,6 @@ pub(super) use sockets::Sockets;
 /// How far a task is on a byte stream.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Its logical unit, as the initiator named it.
-    pub lun: [u8; 8],
     /// Bytes of its data that have arrived: the first ones.
     pub arrived: u32,
     /// Bytes of its data that are wanted.

@@ -109,23 +109,30 @@ fn other(unit: &Arc<LogicalUnit>) -> ScsiChannel {
 #[test]
 fn what_changed_is_said() {
     let maps = Maps::new();
-    let changes = |added: &[u32], removed: &[u32]| LunChanges {
+    let changes = |added: &[u32], removed: &[u32], lost: &[u32]| LunChanges {
         added: added.to_vec(),
         removed: removed.to_vec(),
+        lost: lost.iter().copied().map(UnitId).collect(),
     };
-    assert_eq!(maps.map(&[(0, 0), (1, 1)]), changes(&[], &[]));
+    assert_eq!(maps.map(&[(0, 0), (1, 1)]), changes(&[], &[], &[]));
     assert!(maps.map(&[(0, 0), (1, 1)]).is_empty());
-    assert_eq!(maps.map(&[(0, 0), (2, 1), (9, 0)]), changes(&[2, 9], &[1]));
-    assert_eq!(maps.map(&[(0, 1), (2, 1)]), changes(&[0], &[0, 9]));
+    assert_eq!(
+        maps.map(&[(0, 0), (2, 1), (9, 0)]),
+        changes(&[2, 9], &[1], &[])
+    );
+    assert_eq!(maps.map(&[(0, 1), (2, 1)]), changes(&[0], &[0, 9], &[0]));
     // What else is so of a number is no change of it.
-    assert_eq!(maps.map_with(&[(0, 1), (2, 1)], &[0, 2]), changes(&[], &[]));
+    assert_eq!(
+        maps.map_with(&[(0, 1), (2, 1)], &[0, 2]),
+        changes(&[], &[], &[])
+    );
     // Nobody can address it.
     let limit = Lun::LIMIT;
     assert_eq!(
         maps.map(&[(0, 1), (limit - 1, 1), (limit, 1)]),
-        changes(&[limit - 1], &[2])
+        changes(&[limit - 1], &[2], &[])
     );
-    assert_eq!(maps.map(&[]), changes(&[], &[0, limit - 1]));
+    assert_eq!(maps.map(&[]), changes(&[], &[0, limit - 1], &[1]));
 }
 
 #[test]
@@ -463,36 +470,58 @@ fn nothing_is_copied_to_where_the_session_may_not_write() {
 }
 
 #[test]
+fn what_waited_is_for_the_unit_that_it_came_for() {
+    let mut maps = Maps::new();
+    let mut waited =
+        |maps: &mut Maps, unit: u32| maps.channel.plan_for(UnitId(unit), &command(&READ));
+    assert!(matches!(waited(&mut maps, 0), Plan::Block(_)));
+    // Another unit has the number: not even that it is another one is said to who did not ask for it.
+    maps.map(&[(0, 2), (1, 1)]);
+    let late = respond(waited(&mut maps, 0));
+    assert_eq!(sense_of(&late).code, codes::LUN_NOT_SUPPORTED);
+    assert_eq!(
+        maps.told(0)[..2],
+        [codes::INQUIRY_DATA_CHANGED, codes::LUNS_CHANGED]
+    );
+    maps.map(&[(1, 1)]);
+    let late = respond(waited(&mut maps, 2));
+    assert_eq!(sense_of(&late).code, codes::LUN_NOT_SUPPORTED);
+}
+
+#[test]
 fn units_are_forgotten_when_nobody_needs_them() {
     let mut maps = Maps::new();
     let index = |maps: &mut Maps, lun: u8| maps.channel.unit_at([0, lun, 0, 0, 0, 0, 0, 0]);
     let [zero, one] = [0, 1].map(|lun| index(&mut maps, lun).expect("mapped"));
-    assert!(maps.channel.forget_unmapped(|_| panic!("all are mapped")));
+    assert!(
+        maps.channel
+            .forget_unmapped(|_, _| panic!("all are mapped"))
+    );
     assert_eq!((zero.number(), one.number()), (0, 1));
 
     // In use, it stays.
     maps.map(&[(0, 0)]);
     let mut asked = Vec::new();
-    assert!(!maps.channel.forget_unmapped(|unit| {
-        asked.push(unit);
+    assert!(!maps.channel.forget_unmapped(|index, unit| {
+        asked.push((index, unit));
         true
     }));
-    assert_eq!(asked, [one]);
+    assert_eq!(asked, [(one, UnitId(1))]);
     assert!(Arc::ptr_eq(maps.channel.unit(one), &maps.units[1]));
     // One that comes has another index meanwhile, and what is mapped again keeps its own.
     maps.map(&[(0, 0), (1, 2)]);
     assert_eq!(index(&mut maps, 1).map(UnitIndex::number), Some(2));
     maps.map(&[(0, 0), (1, 2), (2, 1)]);
     assert_eq!(index(&mut maps, 2), Some(one));
-    assert!(maps.channel.forget_unmapped(|_| false));
+    assert!(maps.channel.forget_unmapped(|_, _| false));
 
     // Then it is let go of, and its index is used again.
     maps.map(&[(0, 0), (1, 2)]);
     let held = Arc::strong_count(&maps.units[1]);
-    assert!(maps.channel.forget_unmapped(|_| false));
+    assert!(maps.channel.forget_unmapped(|_, _| false));
     // By the channel's list; its nexus had gone with the slots.
     assert_eq!(Arc::strong_count(&maps.units[1]), held - 2);
-    assert!(maps.channel.forget_unmapped(|_| panic!("none is left")));
+    assert!(maps.channel.forget_unmapped(|_, _| panic!("none is left")));
     maps.map(&[(0, 0), (1, 2), (2, 1)]);
     assert_eq!(index(&mut maps, 2), Some(one));
     assert_eq!(index(&mut maps, 1).map(UnitIndex::number), Some(2));
@@ -508,7 +537,7 @@ fn a_unit_has_one_index_whatever_its_numbers() {
         .collect();
     assert_eq!(units, [(3, 0), (4, 0), (9, 1)]);
     maps.map(&[(4, 0)]);
-    assert!(maps.channel.forget_unmapped(|unit| unit.number() == 0));
+    assert!(maps.channel.forget_unmapped(|unit, _| unit.number() == 0));
     let index = maps.channel.unit_numbered(4).expect("mapped");
     assert!(Arc::ptr_eq(maps.channel.unit(index), &maps.units[0]));
 }
@@ -519,6 +548,6 @@ fn a_forgotten_index_is_nobodys() {
     let mut maps = Maps::new();
     let index = maps.channel.unit_at([0; 8]).expect("mapped");
     maps.map(&[(1, 1)]);
-    maps.channel.forget_unmapped(|_| false);
+    maps.channel.forget_unmapped(|_, _| false);
     maps.channel.unit(index);
 }

@@ -1,6 +1,6 @@
 //! Random changes of a LUN map, beside a model that is as simple as what is promised.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::collection::{btree_map, vec};
@@ -98,6 +98,11 @@ impl Model {
     fn map(&mut self, map: &BTreeMap<u32, (usize, bool)>) -> LunChanges {
         let mut changes = LunChanges::default();
         let before = std::mem::take(&mut self.mapped);
+        let lost: BTreeSet<_> = (before.values())
+            .filter(|old| map.values().all(|(unit, _)| *unit != old.unit))
+            .map(|old| UnitId(old.unit as u32))
+            .collect();
+        changes.lost = lost.into_iter().collect();
         for (number, old) in &before {
             if map.get(number).is_none_or(|(unit, _)| *unit != old.unit) {
                 changes.removed.push(*number);
@@ -193,7 +198,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let units: Vec<_> = (0..UNITS).map(|_| disk()).collect();
+        let unit = |number| LogicalUnit::new(UnitId(number as u32), disk().model().clone());
+        let units: Vec<_> = (0..UNITS)
+            .map(|number| Arc::new(unit(number).expect("a valid model")))
+            .collect();
         let all: Vec<_> = NUMBERS.into_iter().zip(&units).collect();
         let session = ScsiSession::new(port(), Some(srp(1)), &luns(&all));
         let mapped = |unit| Mapped {
@@ -349,7 +357,10 @@ impl World {
             }
             Step::Forget => {
                 let begun = self.begun.clone();
-                let in_use = |index| begun.iter().any(|(used, _)| *used == index);
+                let in_use = |index, id: UnitId| {
+                    let known = begun.iter().find(|(used, _)| *used == index);
+                    known.is_some_and(|(_, unit)| id.0 as usize == *unit)
+                };
                 let left = begun
                     .iter()
                     .any(|(_, used)| self.model.mapped.values().all(|now| now.unit != *used));

@@ -97,7 +97,7 @@ impl Shard {
 /// Notes what data comes unasked with a command, or after it; returns how much came with it.
 fn note_data(command: &ScsiCommand<'_>, first_burst: u32, task: &mut Task) -> u32 {
     let expected = command.expected_data_transfer_length;
-    task.tcp.lun = command.lun;
+    task.lun = command.lun;
     task.tcp.arrived = command.immediate.len() as u32;
     let follows = command.writes && command.unsolicited_follows;
     // Commands that are refused may say anything.

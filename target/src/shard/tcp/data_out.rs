@@ -177,7 +177,7 @@ impl Shard {
         }
         let r2t = R2T {
             itt: task.tag as u32,
-            lun: task.tcp.lun,
+            lun: task.lun,
             ttt: stream.books.next_ttt,
             r2t_sn: task.tcp.r2ts,
             offset: task.tcp.arrived,
