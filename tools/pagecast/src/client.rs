@@ -22,10 +22,31 @@ pub(crate) enum ClientError {
     Silent(Duration),
     /// The connection broke.
     Broken(io::Error),
+    /// One of these two, after a change was asked for.
+    InDoubt(Box<ClientError>),
     /// What came was no answer.
     Nonsense(String),
     /// The daemon said no, and why.
-    Refused(String),
+    Refused(Refusal),
+}
+
+/// The error object of an answer.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// For people.
+    message: String,
+    /// All of it.
+    error: Value,
+}
+
+impl ClientError {
+    /// As an object, for programs: that of the daemon if it has said something.
+    pub(crate) fn object(&self) -> Value {
+        match self {
+            Self::Refused(refusal) => refusal.error.clone(),
+            error => json!({ "message": error.to_string() }),
+        }
+    }
 }
 
 impl fmt::Display for ClientError {
@@ -62,11 +83,15 @@ impl fmt::Display for ClientError {
                 patience.as_secs()
             ),
             Self::Broken(cause) => write!(f, "the connection to pagecastd broke: {cause}"),
+            Self::InDoubt(cause) => write!(
+                f,
+                "{cause}; the change may have been made, or may still be: see what there is before asking for it again"
+            ),
             Self::Nonsense(what) => write!(
                 f,
                 "pagecastd answered with {what}; are both of the same version?"
             ),
-            Self::Refused(why) => f.write_str(why),
+            Self::Refused(Refusal { message, .. }) => f.write_str(message),
         }
     }
 }
@@ -94,6 +119,14 @@ impl Client {
     /// Calls a method and returns its result. After an error other than [`ClientError::Refused`] the connection is of no more use.
     pub(crate) fn call(&mut self, method: &str, params: &Value) -> Result<Value, ClientError> {
         let request = request(method, params);
+        let lost = |cause| {
+            let error = broken(cause, self.patience);
+            if only_looks(method) {
+                error
+            } else {
+                ClientError::InDoubt(Box::new(error))
+            }
+        };
         // A daemon that turns us away answers without having read this: its answer counts, and not that this failed.
         let sent = self.stream.get_mut().write_all(request.as_bytes());
         let mut line = Vec::new();
@@ -101,9 +134,8 @@ impl Client {
             .take(LONGEST_ANSWER)
             .read_until(b'\n', &mut line);
         if line.is_empty() {
-            sent.and(received)
-                .map_err(|cause| broken(cause, self.patience))?;
-            return Err(ClientError::Broken(io::ErrorKind::UnexpectedEof.into()));
+            sent.and(received).map_err(lost)?;
+            return Err(lost(io::ErrorKind::UnexpectedEof.into()));
         }
         result_of(&line)
     }
@@ -121,6 +153,12 @@ pub(crate) fn connect(socket: &Path) -> Result<UnixStream, ClientError> {
 pub(crate) fn request(method: &str, params: &Value) -> String {
     let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
     format!("{request}\n")
+}
+
+/// Whether a method changes nothing.
+fn only_looks(method: &str) -> bool {
+    let verb = method.rsplit('.').next().unwrap_or(method);
+    ["status", "stats", "list", "show", "schema", "events"].contains(&verb)
 }
 
 fn broken(cause: io::Error, patience: Duration) -> ClientError {
@@ -142,7 +180,10 @@ pub(crate) fn result_of(line: &[u8]) -> Result<Value, ClientError> {
     match (answer.remove("result"), answer.remove("error")) {
         (Some(result), None) => Ok(result),
         (None, Some(error)) => Err(match error.get("message").and_then(Value::as_str) {
-            Some(message) => ClientError::Refused(message.to_owned()),
+            Some(message) => ClientError::Refused(Refusal {
+                message: message.to_owned(),
+                error,
+            }),
             None => ClientError::Nonsense("an error without a message".to_owned()),
         }),
         _ => Err(ClientError::Nonsense(

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 use clap::error::ErrorKind;
+use serde_json::json;
 
 use crate::cli::{self, Cli, UsageError};
 use crate::client::ClientError;
@@ -36,8 +37,9 @@ impl From<ClientError> for Failure {
 }
 
 impl Failure {
-    /// Says why on standard error.
-    pub(crate) fn report(&self) -> ExitCode {
+    /// Says why on standard error: to people, or as an object on a line. A command line that makes no sense is told to people.
+    pub(crate) fn report(&self, json: bool) -> ExitCode {
+        let complain = |message: &str| complain(message, json);
         match self {
             Self::Usage(UsageError(message)) => {
                 let error = Cli::command().error(ErrorKind::ValueValidation, clean(message));
@@ -46,7 +48,11 @@ impl Failure {
                 ExitCode::from(cli::EXIT_USAGE)
             }
             Self::Client(error) => {
-                complain(&error.to_string());
+                if json {
+                    tell(&error.object().to_string());
+                } else {
+                    complain(&error.to_string());
+                }
                 ExitCode::from(match error {
                     ClientError::Refused(_) => cli::EXIT_REFUSED,
                     _ => cli::EXIT_UNREACHABLE,
@@ -64,8 +70,16 @@ impl Failure {
     }
 }
 
-/// Says something on standard error.
-pub(crate) fn complain(message: &str) {
+/// Says something on standard error, to people or to a program.
+pub(crate) fn complain(message: &str, json: bool) {
+    if json {
+        tell(&json!({ "message": message }).to_string());
+    } else {
+        tell(&format!("pagecast: {}", clean(message)));
+    }
+}
+
+fn tell(line: &str) {
     // There is nobody left to tell if this fails.
-    let _ = writeln!(io::stderr(), "pagecast: {}", clean(message));
+    let _ = writeln!(io::stderr(), "{line}");
 }

@@ -57,7 +57,7 @@ pub(crate) fn import(import: &Import, json: bool) -> Result<(), Failure> {
         print(render::document(&imported.config).as_bytes())?;
     }
     for note in &imported.unmapped {
-        complain(&format!("not imported: {note}"));
+        complain(&format!("note: {note}"), false);
     }
     Ok(())
 }

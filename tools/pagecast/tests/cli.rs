@@ -11,7 +11,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use common::{complaint, daemon, printed, reports, run, scratch, serve, snapshot};
+use common::{answering, complaint, daemon, printed, reports, run, scratch, serve, snapshot};
 
 #[test]
 fn json_is_the_result_object() {
@@ -79,6 +79,7 @@ fn tables_for_people() {
         "session close 2",
         "config show",
         "config save /root/copy.json",
+        "config reload",
         "stats",
         "rpc schema",
     ] {
@@ -111,6 +112,64 @@ fn the_daemon_says_no() {
         text,
         "pagecast: there is no \"odd\";\\ndid you mean `disk0`?\n"
     );
+}
+
+#[test]
+fn the_daemon_says_no_to_a_program() {
+    let socket = answering("no-json", |request| {
+        let data =
+            json!({ "problems": [{ "path": "size", "what": "0", "remedy": "more" }], "change": 1 });
+        let error = json!({ "code": -32002, "message": "no", "data": data });
+        json!({ "jsonrpc": "2.0", "id": request["id"], "error": error })
+    });
+    for line in [
+        "--json device show odd",
+        "--json group map t g 1 d",
+        "--json events",
+        "--json top --once",
+    ] {
+        let (code, text) = complaint(&socket, line);
+        assert_eq!(code, Some(1), "{line}");
+        assert_eq!(text.lines().count(), 1, "{line}: {text}");
+        let error: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(error["code"], -32002, "{line}");
+        assert_eq!(error["message"], "no", "{line}");
+        assert_eq!(error["data"]["problems"][0]["path"], "size", "{line}");
+        assert_eq!(error["data"]["change"], 1, "{line}");
+    }
+    // What does not come from the daemon has a message as well.
+    for (line, expected) in [
+        ("--json status", 3),
+        ("--json config import-lio /nowhere/x", 1),
+    ] {
+        let (code, text) = complaint(Path::new("/nowhere/socket"), line);
+        assert_eq!(code, Some(expected), "{line}");
+        let error: Value = serde_json::from_str(&text).expect("JSON");
+        let message = error["message"].as_str().expect("a message");
+        assert!(message.contains("/nowhere/"), "{message}");
+    }
+}
+
+/// Nobody knows whether it was made.
+#[test]
+fn a_change_that_gets_no_answer() {
+    let socket = serve("mute", |stream| {
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).expect("read");
+    });
+    for (line, in_doubt) in [
+        ("group map t g 1 d", true),
+        ("device resize a 1G", true),
+        ("config reload", true),
+        ("config show", false),
+        ("status", false),
+    ] {
+        let (code, text) = complaint(&socket, line);
+        assert_eq!(code, Some(3), "{line}");
+        assert!(text.contains("the connection to pagecastd broke"), "{text}");
+        let said = text.contains("the change may have been made, or may still be");
+        assert_eq!(said, in_doubt, "{line}: {text}");
+    }
 }
 
 #[test]

@@ -63,10 +63,7 @@ fn imports() {
     let config: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert!(config.get("devices").is_some(), "{config}");
     let notes = String::from_utf8(output.stderr).expect("text");
-    assert!(
-        notes.starts_with("pagecast: not imported: line "),
-        "{notes}"
-    );
+    assert!(notes.starts_with("pagecast: note: line "), "{notes}");
 
     let both: Value =
         serde_json::from_str(&printed(Path::new(NOBODY), &format!("--json {line}"))).expect("JSON");

@@ -64,7 +64,7 @@ pub(crate) struct Cli {
     )]
     pub(crate) socket: PathBuf,
 
-    /// Print the result object of the call as JSON, for programs
+    /// Print the result object of the call as JSON, for programs; the error object on standard error if it fails
     #[arg(long, global = true)]
     pub(crate) json: bool,
 

@@ -4,12 +4,22 @@ use super::fields::Fields;
 use super::session::who;
 
 pub(super) fn change(report: Fields<'_>) -> String {
-    let mut text = if report.has("file") {
+    let kept = if report.has("file") {
         format!("saved in {}\n", report.text("file"))
     } else {
         "not saved: the daemon has no configuration file (--file), and forgets this when it ends\n"
             .to_owned()
     };
+    kept + &consequences(report)
+}
+
+/// Of the configuration file, read again.
+pub(super) fn reload(report: Fields<'_>) -> String {
+    format!("read {}\n{}", report.text("file"), consequences(report))
+}
+
+fn consequences(report: Fields<'_>) -> String {
+    let mut text = String::new();
     for session in report.items("sessions") {
         let before = session.text("group_before");
         text.push_str(&format!(

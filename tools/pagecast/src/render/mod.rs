@@ -30,8 +30,10 @@ pub(crate) fn render(method: &str, result: &Value) -> String {
         "device.resize" => device::resize(result),
         "device.add" | "device.remove" | "target.add" | "target.remove" | "portal.add"
         | "portal.remove" | "group.add" | "group.remove" | "group.map" | "group.unmap"
-        | "initiator.add" | "initiator.move" | "initiator.remove" | "config.reload"
-        | "transaction" => change::change(result),
+        | "initiator.add" | "initiator.move" | "initiator.remove" | "transaction" => {
+            change::change(result)
+        }
+        "config.reload" => change::reload(result),
         "reservation.show" => reservation::reservations(result),
         "reservation.clear" => reservation::cleared(result),
         "target.list" => target::target_list(result),
