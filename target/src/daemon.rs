@@ -3,7 +3,7 @@
 //! - [`devices`] opens the stores of a configuration, [`targets`] makes its targets.
 //! - `listeners`, `logins`, `srp_logins`, `iscsi_logins`, `nvme_logins`: who comes in, and where it is served. [`buffers`] keeps
 //!   the memory of connections ready; `directory` is what logins ask.
-//! - [`configure`] and `reassign` change what is served, [`offline`] tries again what is not there.
+//! - [`configure`] and `reassign` change what is served, `opening` opens and closes devices for it, [`offline`] tries again what is not there.
 //! - [`management`] is what the control socket shows of it all.
 //!
 //! [`Daemon::build`] starts no thread: tests drive its parts by hand. [`Daemon::run`] gives each part its thread.
@@ -25,6 +25,7 @@ mod listeners;
 mod logins;
 mod nvme_discovery;
 mod nvme_logins;
+mod opening;
 mod reassign;
 mod reservation_reports;
 mod run;

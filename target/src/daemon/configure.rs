@@ -13,35 +13,25 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use pagecast_backends::OpenError;
-use pagecast_rdma::fabric::Adapter;
-use pagecast_rdma::windows::WindowService;
 
-use super::adapters::staging_share;
-use super::devices::{self, DeviceError, Surroundings};
+use super::Shared;
 use super::inventory::{Inventory, Offline};
-use super::{NoParts, Shared, targets};
 use crate::config::edit::{Edit, EditError};
-use crate::config::{Config, DeviceConfig, Document, Portal, Store};
+use crate::config::{Config, Document, Portal};
 use crate::config::{Difference, difference};
 use crate::control::ChangeError;
 use crate::control::reports::{ChangeReport, SaveReport, SessionChange, SessionReport};
 use crate::device::Device;
 use crate::device::resize::ResizeError;
 use crate::events::EventKind;
-use crate::identity::MachineId;
 use crate::shard::messages::ControlMessage;
 
 /// How long commands may take to end whose device is taken away, before whoever took it away is told that they still run.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long a store that was closed may be in use still.
-const CLOSING: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the control thread does for a change.
 #[derive(Debug)]
@@ -176,12 +166,14 @@ impl Shared {
         })
     }
 
-    /// Keeps the new size of a memory device: other stores know theirs by themselves.
-    pub(super) fn keep_size(&self, device: &Device) -> Result<(), ResizeError> {
-        if !matches!(device.config.store, Store::Memory { .. }) {
-            return Ok(());
-        }
+    /// Keeps the new size of a memory device; other stores know theirs by themselves. Whoever waits for its turn here keeps no device open:
+    /// whoever has it may wait for that.
+    pub(super) fn keep_size(&self, device: Weak<Device>) -> Result<(), ResizeError> {
         let mut kept = self.kept.lock();
+        // It may be gone by now, and its size with it.
+        let Some(device) = device.upgrade() else {
+            return Ok(());
+        };
         let edit = Edit::ResizeDevice {
             name: device.name.clone(),
             size: device.size(),
@@ -288,129 +280,6 @@ impl Shared {
         Ok(report)
     }
 
-    /// What becomes of each device. Opens those that are new.
-    fn plan(
-        &self,
-        before: &Inventory,
-        config: &Config,
-        difference: &Difference,
-    ) -> Result<DevicePlan, ChangeError> {
-        let mut plan = DevicePlan::default();
-        for wanted in &config.devices {
-            let online = before.device(&wanted.name);
-            let changed = (difference.devices_changed.iter())
-                .find(|(name, _)| *name == wanted.name)
-                .map(|(_, keys)| &keys[..]);
-            match (online, changed) {
-                (Some(device), None) => plan.devices.push(Arc::clone(device)),
-                (Some(device), Some(["size"])) => {
-                    if let Store::Memory { size } = &wanted.store {
-                        plan.sizes.push((Arc::clone(device), size.bytes()));
-                    }
-                    plan.devices.push(Arc::clone(device));
-                }
-                // Its store can be opened once: when the old one is closed.
-                (Some(_), Some(_)) => plan.later(wanted, "it is opened anew"),
-                (None, _) => match before.offline(&wanted.name) {
-                    Some(offline) if changed.is_none() => plan.offline.push(offline.clone()),
-                    _ if leaves(before, config, wanted) => plan.later(
-                        wanted,
-                        "it is opened when the device that had its store is closed",
-                    ),
-                    _ => {
-                        let device = self
-                            .open(config, wanted, Opening::open)
-                            .map_err(ChangeError::Failed)?;
-                        plan.devices.push(device);
-                    }
-                },
-            }
-        }
-        Ok(plan)
-    }
-
-    /// Opens a device, and everything that it needs to be in service. One that hangs is given up: nobody else could change anything.
-    fn open(
-        &self,
-        config: &Config,
-        wanted: &DeviceConfig,
-        open: fn(&Opening) -> Result<Arc<Device>, DeviceError>,
-    ) -> Result<Arc<Device>, String> {
-        let opening = self.opening(config, wanted);
-        let (answer, answered) = bounded(1);
-        thread::Builder::new()
-            .name("device-open".to_owned())
-            // When it comes after all, it is closed.
-            .spawn(move || drop(answer.try_send(open(&opening))))
-            .map_err(|error| format!("cannot start a thread: {error}"))?;
-        match answered.recv_timeout(PATIENCE) {
-            Ok(opened) => opened.map_err(|error| error.to_string()),
-            Err(_) => Err(format!(
-                "device {}: it did not open within {} s: its store, or the way to it, hangs; see to that, and try again",
-                wanted.name,
-                PATIENCE.as_secs()
-            )),
-        }
-    }
-
-    /// What it takes to open a device.
-    pub(super) fn opening(&self, config: &Config, wanted: &DeviceConfig) -> Opening {
-        Opening {
-            index: self.table.number(),
-            wanted: wanted.clone(),
-            machine: self.machine,
-            state: self.state.clone(),
-            windows: Arc::clone(&self.windows),
-            shards: self.settings.shard_count(),
-            max_transfer: devices::max_transfer(staging_share(&self.settings)),
-            ports: targets::scsi_ports(config, &wanted.name),
-            adapters: self.adapters().clone(),
-        }
-    }
-
-    /// Opens devices that are offline, and serves those that can be opened: for a change, whose lock is held. Returns what it means for sessions, and whether there was any.
-    fn open_again(&self, names: &[String]) -> Result<(Vec<SessionChange>, bool), ChangeError> {
-        let before = self.inventory();
-        let config = before.config.clone();
-        let (mut devices, mut offline) = (Vec::new(), Vec::new());
-        let mut opened = false;
-        for wanted in &config.devices {
-            if let Some(device) = before.device(&wanted.name) {
-                devices.push(Arc::clone(device));
-                continue;
-            }
-            if !names.contains(&wanted.name.to_string()) {
-                offline.extend(before.offline(&wanted.name).cloned());
-                continue;
-            }
-            match self.open(&config, wanted, Opening::open_soon) {
-                Ok(device) => {
-                    self.events.tell(EventKind::DeviceOnline {
-                        device: device.name.clone(),
-                    });
-                    devices.push(device);
-                    opened = true;
-                }
-                Err(why) => {
-                    self.tell_offline(&wanted.name, why.clone());
-                    offline.push(Offline {
-                        config: wanted.clone(),
-                        why,
-                    });
-                }
-            }
-        }
-        drop(before);
-        let inventory = self.remade(config, devices, offline);
-        let changes = if opened {
-            self.commit(inventory, Vec::new(), &mut Vec::new())?
-        } else {
-            self.set_inventory(Arc::new(inventory));
-            Vec::new()
-        };
-        Ok((changes, opened))
-    }
-
     pub(super) fn remade(
         &self,
         config: Config,
@@ -465,26 +334,6 @@ impl Shared {
         Ok(changes)
     }
 
-    /// Closes a device that nobody sees any more, once its last command has ended.
-    pub(super) fn close(&self, device: Arc<Device>, warnings: &mut Vec<String>) {
-        let deadline = Instant::now() + PATIENCE;
-        self.table.remove(&device);
-        // Snapshots of reports come and go; connections have let go of it, but for those with commands.
-        while Arc::strong_count(&device) > 1 && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(2));
-        }
-        if Arc::strong_count(&device) > 1 {
-            warnings.push(format!(
-                "device {}: commands on it have not ended; its store is closed when they have",
-                device.name
-            ));
-        }
-        tracing::info!(device = %device.name, "device removed");
-        if let Err(error) = device.backend.execute(&pagecast_backends::Operation::Flush) {
-            warnings.push(format!("device {}: cannot flush: {error}", device.name));
-        }
-    }
-
     fn write(&self, document: &Document) -> Result<(), ChangeError> {
         let Some(file) = document.file() else {
             return Ok(());
@@ -503,84 +352,6 @@ impl Shared {
     fn step(&self, step: Step) {
         self.control.send(ControlMessage::Step(Box::new(step)));
     }
-}
-
-/// All that it takes to open a device, wherever that is done.
-pub(super) struct Opening {
-    index: usize,
-    wanted: DeviceConfig,
-    machine: MachineId,
-    state: PathBuf,
-    windows: Arc<WindowService>,
-    shards: usize,
-    max_transfer: u32,
-    ports: Vec<u16>,
-    adapters: Vec<Arc<dyn Adapter>>,
-}
-
-impl Opening {
-    /// Opens it. This may take long.
-    pub(super) fn open(&self) -> Result<Arc<Device>, DeviceError> {
-        let around = Surroundings {
-            machine: &self.machine,
-            state: &self.state,
-            windows: &self.windows,
-            shards: self.shards,
-            max_transfer: self.max_transfer,
-            ports: self.ports.clone(),
-        };
-        let device = devices::open(self.index, &self.wanted, around, &mut NoParts)?;
-        for adapter in &self.adapters {
-            device.attach(adapter);
-        }
-        Ok(Arc::new(device))
-    }
-
-    /// The same where the store may just have been closed: windows on it go in the background, and keep it for a moment.
-    pub(super) fn open_soon(&self) -> Result<Arc<Device>, DeviceError> {
-        let deadline = Instant::now() + CLOSING;
-        loop {
-            match self.open() {
-                Err(DeviceError::Open {
-                    source: OpenError::InUse { .. },
-                    ..
-                }) if Instant::now() < deadline => thread::sleep(Duration::from_millis(10)),
-                opened => return opened,
-            }
-        }
-    }
-}
-
-/// What becomes of devices.
-#[derive(Default)]
-struct DevicePlan {
-    /// In service.
-    devices: Vec<Arc<Device>>,
-    /// Not in service.
-    offline: Vec<Offline>,
-    /// Those of them that are to be opened when others are closed.
-    later: Vec<String>,
-    /// Memory devices that get another size.
-    sizes: Vec<(Arc<Device>, u64)>,
-}
-
-impl DevicePlan {
-    fn later(&mut self, wanted: &DeviceConfig, why: &str) {
-        self.later.push(wanted.name.to_string());
-        self.offline.push(Offline {
-            config: wanted.clone(),
-            why: why.to_owned(),
-        });
-    }
-}
-
-/// Whether the store of a device is that of another one, which goes or changes.
-fn leaves(before: &Inventory, config: &Config, wanted: &DeviceConfig) -> bool {
-    let Some(path) = wanted.store.path() else {
-        return false;
-    };
-    let stays = |device: &Device| config.devices.contains(&device.config);
-    (before.devices.iter()).any(|device| device.config.store.path() == Some(path) && !stays(device))
 }
 
 /// Whether the sender is gone.

@@ -16,7 +16,7 @@ use super::offline;
 use super::reservation_reports;
 use super::targets::Target;
 use crate::config::edit::Edit;
-use crate::config::{DeviceConfig, Endpoint, Portal, Transport, ZeroCopy};
+use crate::config::{DeviceConfig, Endpoint, Portal, Store, Transport, ZeroCopy};
 use crate::control::initiator_commands::{Login, nvme_commands, tcp_addresses};
 use crate::control::reports::{
     AdapterReport, ChangeReport, ConfigReport, DaemonState, DeviceCounters, DeviceReport,
@@ -76,19 +76,25 @@ impl Management for Shared {
         size: Option<u64>,
         force: bool,
     ) -> Result<ResizeReport, ResizeError> {
-        let inventory = self.inventory();
-        let device = inventory.device(name).ok_or(ResizeError::NoDevice)?;
+        // Not all of them, for as long as it takes.
+        let device = self.inventory().device(name).cloned();
+        let device = device.ok_or(ResizeError::NoDevice)?;
         if self.stopping.load(SeqCst) {
             return Err(ResizeError::Stopping);
         }
         let resized = device.resize(size, force, PATIENCE)?;
-        self.keep_size(device)?;
-        Ok(ResizeReport {
+        let report = ResizeReport {
             name: device.name.clone(),
             size: resized.now,
             size_before: resized.before,
             block_size: device.unit.block_size(),
-        })
+        };
+        if matches!(device.config.store, Store::Memory { .. }) {
+            let weak = Arc::downgrade(&device);
+            drop(device);
+            self.keep_size(weak)?;
+        }
+        Ok(report)
     }
 
     fn reservations(&self) -> Vec<ReservationReport> {

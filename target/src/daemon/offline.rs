@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -236,10 +236,16 @@ impl Shared {
     /// Looks whether the stores of the devices in service are still there, and tells of those that are not, or are again.
     pub fn look_at_devices(&self) {
         let now = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let devices = self.inventory().devices.clone();
-        let here = |index: &usize| devices.iter().any(|device| device.index == *index);
+        let devices: Vec<(usize, Weak<Device>)> = (self.inventory().devices.iter())
+            .map(|device| (device.index, Arc::downgrade(device)))
+            .collect();
+        let here = |index: &usize| devices.iter().any(|(other, _)| other == index);
         self.troubles.devices().retain(|index, _| here(index));
-        for device in &devices {
+        for (_, device) in devices {
+            // One that hangs keeps no other one open.
+            let Some(device) = device.upgrade() else {
+                continue;
+            };
             let found = device.look(now).err();
             let before = match &found {
                 Some(lost) => self.troubles.devices().insert(device.index, lost.clone()),
@@ -279,30 +285,41 @@ impl Shared {
         if self.stopping.load(SeqCst) {
             return false;
         }
-        let inventory = self.inventory();
-        if let Some(device) = inventory.device(name).cloned() {
-            drop(inventory);
-            if !self.give_up(device) {
-                return false;
-            }
+        // Whatever hangs here keeps no device open but this one.
+        let served = self.inventory().device(name).cloned();
+        if let Some(device) = served
+            && !self.give_up(device)
+        {
+            return false;
         }
         self.try_offline(name)
     }
 
     /// Takes a device whose store is gone out of service, if there is another store in its place. Returns whether it did.
     fn give_up(&self, device: Arc<Device>) -> bool {
-        let Some(path) = device.config.store.path() else {
+        let (path, size) = (device.config.store.path().cloned(), device.size());
+        let Some(path) = path else {
             return false;
         };
+        // The store may work again. It is asked now, and not while nobody else can change anything: it may hang.
+        if device.backend.current_size().is_ok() {
+            return false;
+        }
+        // Whoever closes it meanwhile waits for nobody who waits for him.
+        let weak = Arc::downgrade(&device);
+        drop(device);
         // What is smaller is another disk, or not all of this one.
-        if !pagecast_backends::present_size(path).is_ok_and(|size| size >= device.size()) {
+        if !pagecast_backends::present_size(&path).is_ok_and(|there| there >= size) {
             return false;
         }
         let kept = self.kept.lock();
+        let Some(device) = weak.upgrade() else {
+            return false;
+        };
         let before = self.inventory();
         let is_served = (before.devices.iter()).any(|other| Arc::ptr_eq(other, &device));
-        // Somebody else may have done it, or the store works again.
-        if !is_served || device.backend.current_size().is_ok() || self.stopping.load(SeqCst) {
+        // Somebody else may have done it.
+        if !is_served || self.stopping.load(SeqCst) {
             return false;
         }
         let mut devices = before.devices.clone();

@@ -25,8 +25,9 @@ impl Shared {
         name: &str,
         force: bool,
     ) -> Result<ReservationsCleared, ClearError> {
-        let inventory = self.inventory();
-        let device = inventory.device(name).ok_or(ClearError::NoDevice)?;
+        // Not all of them, for as long as it takes.
+        let device = self.inventory().device(name).cloned();
+        let device = device.ok_or(ClearError::NoDevice)?;
         if self.stopping.load(SeqCst) {
             return Err(ClearError::Stopping);
         }
@@ -44,7 +45,7 @@ impl Shared {
             }
         }
         self.changer
-            .wipe(device)
+            .wipe(&device)
             .map_err(|error| ClearError::Failed(error.to_string()))?;
         Ok(ReservationsCleared {
             name: device.name.clone(),
