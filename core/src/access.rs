@@ -1,7 +1,7 @@
 //! Which access group an initiator belongs to.
 //!
 //! A group has patterns, and an initiator goes by several names (see [`names`](crate::names)). In a pattern `*` stands for
-//! any characters, `?` for one, and a leading `!` excludes. Upper and lower case of ASCII letters are the same.
+//! any characters, `?` for one (of UTF-8, not a byte), and a leading `!` excludes. Upper and lower case of ASCII letters are the same.
 
 use std::fmt;
 
@@ -98,7 +98,7 @@ pub fn first_group<'a, G, N: AsRef<str>>(
     otherwise
 }
 
-/// Matches without recursion: on a mismatch the last `*` takes one byte more, which is at most the product of the lengths.
+/// Matches without recursion: on a mismatch the last `*` takes one character more, which is at most the product of the lengths.
 fn glob(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
@@ -108,7 +108,11 @@ fn glob(pattern: &[u8], name: &[u8]) -> bool {
                 star = Some((p, n));
                 p += 1;
             }
-            Some(byte) if *byte == b'?' || byte.eq_ignore_ascii_case(&name[n]) => {
+            Some(b'?') => {
+                p += 1;
+                n = after(name, n);
+            }
+            Some(byte) if byte.eq_ignore_ascii_case(&name[n]) => {
                 p += 1;
                 n += 1;
             }
@@ -116,13 +120,19 @@ fn glob(pattern: &[u8], name: &[u8]) -> bool {
                 let Some((star_at, taken)) = star else {
                     return false;
                 };
-                star = Some((star_at, taken + 1));
+                n = after(name, taken);
+                star = Some((star_at, n));
                 p = star_at + 1;
-                n = taken + 1;
             }
         }
     }
     pattern[p..].iter().all(|byte| *byte == b'*')
+}
+
+/// Where the character ends that begins at `at` (RFC 3629 section 3: what goes on has the bits 10 first).
+fn after(name: &[u8], at: usize) -> usize {
+    let rest = name.get(at + 1..).unwrap_or_default();
+    at + 1 + rest.iter().take_while(|&&byte| byte & 0xc0 == 0x80).count()
 }
 
 #[cfg(test)]
@@ -156,6 +166,14 @@ mod tests {
             ("*ab", "aab", true),
             ("a.c", "abc", false),
             ("[ab]", "a", false),
+            ("?", "\u{fc}", true),
+            ("??", "\u{fc}", false),
+            ("h?s", "h\u{20ac}s", true),
+            ("h???s", "h\u{20ac}s", false),
+            ("*?", "\u{1f4be}", true),
+            ("*??", "\u{1f4be}", false),
+            ("*??*", "\u{fc}", false),
+            ("*\u{fc}?", "\u{20ac}\u{fc}\u{fc}", true),
         ];
         for (pattern, name, expected) in cases {
             assert_eq!(
@@ -163,6 +181,43 @@ mod tests {
                 expected,
                 "{pattern} {name}"
             );
+        }
+    }
+
+    /// Against one that is plain and slow.
+    #[test]
+    fn patterns_match_characters() {
+        fn matches(pattern: &[char], name: &[char]) -> bool {
+            match pattern {
+                [] => name.is_empty(),
+                ['*', rest @ ..] => (0..=name.len()).any(|taken| matches(rest, &name[taken..])),
+                ['?', rest @ ..] => !name.is_empty() && matches(rest, &name[1..]),
+                [one, rest @ ..] => name.first() == Some(one) && matches(rest, &name[1..]),
+            }
+        }
+        let words = |alphabet: &[char], longest: u32| -> Vec<Vec<char>> {
+            let base = alphabet.len();
+            let of = |length: u32| (0..base.pow(length)).map(move |number| (number, length));
+            (0..=longest)
+                .flat_map(of)
+                .map(|(number, length)| {
+                    (0..length)
+                        .map(|digit| alphabet[number / base.pow(digit) % base])
+                        .collect()
+                })
+                .collect()
+        };
+        for pattern in words(&['*', '?', 'a', '\u{fc}'], 4) {
+            let text: String = pattern.iter().collect();
+            for name in words(&['a', '\u{fc}', '\u{20ac}'], 4) {
+                let whole: String = name.iter().collect();
+                let expected = matches(&pattern, &name);
+                assert_eq!(
+                    Pattern::new(&text).matches(&[&whole]),
+                    expected,
+                    "{text} {whole}"
+                );
+            }
         }
     }
 
