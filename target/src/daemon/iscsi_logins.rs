@@ -142,7 +142,7 @@ impl Control {
         };
         let refused = |why: &str| self.shared.tell_refused(stranger, &why);
         let Some(group) = target.group_of_iscsi(&summary.initiator, &peer) else {
-            refused(&no_group(&target.name, &summary.initiator));
+            refused(&no_group(&target.name, &summary.initiator, &peer));
             return Err(LoginStatus::FORBIDDEN);
         };
         // The directory was asked with the same names, so this holds; but nobody comes in by a mistake there.

@@ -304,7 +304,7 @@ impl Control {
         };
         let names = vec![host.nqn.clone(), peer.clone()];
         let Some(group) = target.group_of(&names) else {
-            refused(&no_group(&target.name, &host.nqn));
+            refused(&no_group(&target.name, &host.nqn, &peer));
             return Err(Status::CONNECT_INVALID_HOST.into());
         };
         if self.is_full() {

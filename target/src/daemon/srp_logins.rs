@@ -76,7 +76,7 @@ impl Control {
                 match &error {
                     AdmitError::NoGroup => {
                         let name = stranger.initiator.unwrap_or_default();
-                        let why = no_group(&target.name, name);
+                        let why = no_group(&target.name, name, stranger.peer);
                         self.shared.tell_refused(stranger, &why);
                     }
                     error => self.shared.tell_refused(stranger, error),
