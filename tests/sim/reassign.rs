@@ -195,8 +195,9 @@ fn finds(cluster: &mut Cluster, host: Host, two: bool) {
     let or = |other: Outcome| if two { other } else { Outcome::Good };
     if cluster.is_scsi(host) {
         assert_eq!(cluster.hears(host, 1), [or(NO_SUCH_UNIT)], "{what}");
+        // Nothing that was meant for the other one reaches it, until the host has looked who it is.
         let heard = cluster.hears(host, 2);
-        assert_eq!(heard, [OTHER_UNIT, LUNS_CHANGED, Outcome::Good], "{what}");
+        assert_eq!(heard, [OTHER_UNIT, LUNS_CHANGED, NO_SUCH_UNIT], "{what}");
         let heard = cluster.hears(host, 3);
         assert_eq!(heard, [MODE_CHANGED, LUNS_CHANGED, Outcome::Good], "{what}");
     }
@@ -207,6 +208,13 @@ fn finds(cluster: &mut Cluster, host: Host, two: bool) {
         false => (NO_SUCH_NAMESPACE, NAMESPACE_PROTECTED),
     };
     let block = [7; 512];
+    let stranger = match cluster.is_scsi(host) {
+        true => NO_SUCH_UNIT,
+        false => NO_SUCH_NAMESPACE,
+    };
+    assert_eq!(cluster.write_at(host, 2, 9, &block), stranger, "{what}");
+    let device = if two { "disk3" } else { "disk2" };
+    assert!(cluster.finds(host, 2, device), "{what}");
     assert_eq!(cluster.read_at(host, 1, 9).0, or(gone), "{what}");
     assert_eq!(cluster.write_at(host, 1, 9, &block), or(gone), "{what}");
     assert_eq!(
@@ -220,8 +228,6 @@ fn finds(cluster: &mut Cluster, host: Host, two: bool) {
         or(protected),
         "{what}"
     );
-    let device = if two { "disk3" } else { "disk2" };
-    assert!(cluster.finds(host, 2, device), "{what}");
 }
 
 /// What the NVMe host is told if it has moved, be it that it is where it was.

@@ -77,7 +77,7 @@ pub(crate) fn fetch(command: &Command, length: usize) -> Planned {
     })
 }
 
-fn check_data(command: &Command, length: usize) -> Result<(), Status> {
+pub(crate) fn check_data(command: &Command, length: usize) -> Result<(), Status> {
     if (command.data_length as usize) < length {
         return Err(Status::DATA_SGL_LENGTH_INVALID);
     }

@@ -84,13 +84,17 @@ fn of_namespace(
     Ok(find(command, units)?.map_or_else(Data::zeros, describe))
 }
 
-/// The namespace that a command is about, if it is there. "All" is only for what can manage namespaces.
+/// The namespace that a command is about, if it is there: the host learns who it is. "All" is only for what can manage namespaces.
 fn find<'a>(command: &Command, units: &'a mut ScsiChannel) -> Result<Option<&'a Nexus>, Status> {
     if !(1..=MAX_NSID).contains(&command.nsid) {
         return Err(Status::INVALID_NAMESPACE);
     }
-    let slot = units.slot(command.nsid - 1);
-    Ok(slot.map(|slot| &*slot.nexus))
+    let Some(slot) = units.slot(command.nsid - 1) else {
+        return Ok(None);
+    };
+    admin::check_data(command, SIZE)?;
+    slot.nexus.introduce();
+    Ok(Some(&slot.nexus))
 }
 
 /// CSI: there is no command set but NVM.

@@ -164,6 +164,10 @@ impl<'a> Namespace<'a> {
     fn find(command: &Command, units: &'a mut ScsiChannel) -> Option<Self> {
         // There is no LUN that zero less one could be.
         let slot = units.slot(command.nsid.wrapping_sub(1))?;
+        // What was sent before the host has looked who is there now may be meant for another one.
+        if slot.nexus.is_strange() {
+            return None;
+        }
         Some(Self {
             index: slot.unit,
             nexus: &slot.nexus,

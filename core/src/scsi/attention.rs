@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::mapping::Mapping;
+use super::model::Identity;
+use super::opcodes::Flags;
 use super::sense::{SenseCode, codes};
 use super::unit::{EventCounts, LogicalUnit, ResetKind};
 use crate::reservations::{Access, Notice, Registrant, Seat};
@@ -21,6 +23,8 @@ pub(crate) struct Nexus {
     seat: Arc<Seat>,
     /// Write protected for this initiator.
     read_only: AtomicBool,
+    /// Its number meant another unit to the initiator, which has not looked since who is there: what it sends may be meant for that.
+    strange: AtomicBool,
     /// The generation of the LUN map that it came with: no other nexus that had its number has the same.
     since: u64,
     /// The unit's sum of events when nothing was pending.
@@ -48,6 +52,10 @@ struct Seen {
 #[derive(Debug)]
 pub(crate) struct Departed {
     unit: Weak<LogicalUnit>,
+    identity: Identity,
+    /// It did not even know that it was that unit.
+    strange: bool,
+    replaced: bool,
     read_only: bool,
     counts: EventCounts,
 }
@@ -72,34 +80,39 @@ impl Nexus {
             unit,
             seat,
             read_only: AtomicBool::new(mapping.read_only),
+            strange: AtomicBool::new(false),
             since,
             seen_events: AtomicU64::new(events),
             seen: Mutex::new(seen),
         }
     }
 
-    /// Takes the next unit attention condition, if there is one. Otherwise says whether the unit is stopped, unless that
-    /// does not matter. Two loads if there is nothing.
-    pub(crate) fn take(&self, needs_medium: bool) -> Option<SenseCode> {
+    /// Takes the next unit attention condition, if there is one. Otherwise says whether the initiator has yet to look who is there, or
+    /// the unit is stopped, unless that does not matter to a command with these flags. Two loads if there is nothing.
+    pub(crate) fn take(&self, flags: Flags) -> Option<SenseCode> {
         if self.seen_events.load(Ordering::Acquire) == self.unit.events()
             && !self.seat.has_notices()
         {
             return None;
         }
-        self.take_pending(needs_medium)
+        self.take_pending(flags)
     }
 
     #[cold]
-    fn take_pending(&self, needs_medium: bool) -> Option<SenseCode> {
+    fn take_pending(&self, flags: Flags) -> Option<SenseCode> {
         let mut seen = self.lock();
         // The sum before the counts: an event that comes in between makes the sums differ again.
         let events = self.unit.events();
         let now = self.unit.counts();
         let code = seen.next(now, &self.seat);
-        if !seen.is_pending(now) {
+        let strange = self.is_strange();
+        if !seen.is_pending(now) && !strange {
             self.seen_events.store(events, Ordering::Release);
         }
-        code.or_else(|| (seen.stopped && needs_medium).then_some(codes::UNIT_STOPPED))
+        let needs_medium = !flags.has(Flags::NO_MEDIUM);
+        let needs_unit = needs_medium || flags.has(Flags::CHANGES);
+        code.or((strange && needs_unit).then_some(codes::LUN_NOT_SUPPORTED))
+            .or((seen.stopped && needs_medium).then_some(codes::UNIT_STOPPED))
     }
 
     /// Whether reservations let the initiator do this.
@@ -167,17 +180,41 @@ impl Nexus {
         }
     }
 
-    /// Another unit had its number until now.
-    pub(crate) fn took_number(&self) {
+    /// Another unit had its number until now. One of another name is a stranger to the initiator; a disk that was closed and opened again
+    /// is none.
+    pub(crate) fn took_number(&self, before: &Self) {
+        let strange = before.is_strange() || !self.has_identity(before.identity());
+        self.strange.store(strange, Ordering::Relaxed);
         self.note(|seen| seen.replaced = true);
+    }
+
+    fn identity(&self) -> &Identity {
+        &self.unit.model().identity
+    }
+
+    fn has_identity(&self, identity: &Identity) -> bool {
+        self.identity() == identity
+    }
+
+    /// Whether commands that come may be meant for another unit.
+    #[inline]
+    pub(crate) fn is_strange(&self) -> bool {
+        self.strange.load(Ordering::Relaxed)
+    }
+
+    /// The initiator is told which unit it is.
+    pub(crate) fn introduce(&self) {
+        self.strange.store(false, Ordering::Relaxed);
     }
 
     /// Its number stood for nothing, and before that for what has departed: if that was this unit, the initiator is told of what has
     /// become of it since, and otherwise that it is another one.
     pub(crate) fn took_number_of(&self, departed: &Departed) {
         let same = std::ptr::eq(departed.unit.as_ptr(), Arc::as_ptr(&self.unit));
+        let strange = departed.strange || !self.has_identity(&departed.identity);
+        self.strange.store(strange, Ordering::Relaxed);
         self.note(|seen| {
-            seen.replaced = !same;
+            seen.replaced = !same || departed.replaced;
             if same {
                 seen.counts = departed.counts;
                 seen.protection_changed = departed.read_only != self.read_only();
@@ -190,6 +227,9 @@ impl Nexus {
         let seen = self.lock();
         Departed {
             unit: Arc::downgrade(&self.unit),
+            identity: self.identity().clone(),
+            strange: self.is_strange(),
+            replaced: seen.replaced,
             read_only: self.read_only() != seen.protection_changed,
             counts: seen.counts,
         }
@@ -284,7 +324,7 @@ mod tests {
     }
 
     fn all(nexus: &Nexus) -> Vec<SenseCode> {
-        std::iter::from_fn(|| nexus.take(false)).collect()
+        std::iter::from_fn(|| nexus.take(Flags::NO_MEDIUM)).collect()
     }
 
     #[test]
@@ -350,20 +390,20 @@ mod tests {
         let second = nexus_of(first.unit.clone());
         first.set_stopped(true);
         for _ in 0..2 {
-            assert_eq!(first.take(true), Some(codes::UNIT_STOPPED));
-            assert_eq!(first.take(false), None);
-            assert_eq!(second.take(true), None);
+            assert_eq!(first.take(Flags::NONE), Some(codes::UNIT_STOPPED));
+            assert_eq!(first.take(Flags::NO_MEDIUM), None);
+            assert_eq!(second.take(Flags::NONE), None);
         }
         first.unit.set_capacity(7);
-        assert_eq!(first.take(true), Some(codes::CAPACITY_CHANGED));
-        assert_eq!(first.take(true), Some(codes::UNIT_STOPPED));
+        assert_eq!(first.take(Flags::NONE), Some(codes::CAPACITY_CHANGED));
+        assert_eq!(first.take(Flags::NONE), Some(codes::UNIT_STOPPED));
         first.set_stopped(false);
-        assert_eq!(first.take(true), None);
+        assert_eq!(first.take(Flags::NONE), None);
 
         first.set_stopped(true);
         first.unit.reset();
-        assert_eq!(first.take(true), Some(codes::UNIT_RESET_OCCURRED));
-        assert_eq!(first.take(true), None);
+        assert_eq!(first.take(Flags::NONE), Some(codes::UNIT_RESET_OCCURRED));
+        assert_eq!(first.take(Flags::NONE), None);
     }
 
     #[test]

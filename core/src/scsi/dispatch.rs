@@ -73,11 +73,11 @@ fn plan_for_unit(
         Some(row) => row,
         None => match opcodes::find(command.cdb, unit.model()) {
             Ok(row) => row,
-            Err(sense) => return Err(slot.nexus.take(false).map_or(sense, Sense::from)),
+            Err(sense) => return Err(slot.nexus.take(Flags::NO_MEDIUM).map_or(sense, Sense::from)),
         },
     };
     if !row.flags.has(Flags::ANY_TIME)
-        && let Some(attention) = slot.nexus.take(!row.flags.has(Flags::NO_MEDIUM))
+        && let Some(attention) = slot.nexus.take(row.flags)
     {
         return Err(attention.into());
     }

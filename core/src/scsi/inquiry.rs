@@ -27,6 +27,10 @@ pub(crate) fn of_unit(context: &Context<'_>, cdb: &Cdb) -> Planned {
             data
         }
     };
+    // It says who the unit is, to whoever took it for another one.
+    if matches!(request.page, None | Some(vpd::DEVICE_IDENTIFICATION)) {
+        context.slot.nexus.introduce();
+    }
     context.data(data, request.allocation_length)
 }
 

@@ -58,7 +58,7 @@ type Planner = fn(&Context<'_>, &Cdb) -> Planned;
 pub(crate) struct Flags(u16);
 
 impl Flags {
-    const NONE: Self = Self(0);
+    pub(crate) const NONE: Self = Self(0);
     /// Also while a unit attention condition is pending (SAM-5 5.14).
     pub(crate) const ANY_TIME: Self = Self(1);
     /// Not if the unit is write protected.
@@ -90,6 +90,8 @@ impl Flags {
     const ACTION: Self = Self(2048);
     /// Only if the unit can hold reservations.
     const RESERVES: Self = Self(4096);
+    /// Changes the unit, or what it does: not for one that the initiator takes for another one, though it does not look at the medium.
+    pub(crate) const CHANGES: Self = Self(8192);
     /// What a disk may be without.
     const OPTIONAL: Self = Self::UNMAPS
         .and(Self::REPEATS)
@@ -160,7 +162,9 @@ const UNMAP: Flags = Flags::WRITES.and(Flags::UNMAPS).and(Flags::SLOW);
 const REPORT: Flags = Flags::NO_MEDIUM;
 const REPEAT: Flags = Flags::WRITES.and(Flags::REPEATS).and(Flags::SLOW);
 
+const MODES: Flags = REPORT.and(Flags::CHANGES);
 const RESERVE: Flags = Flags::RESERVES.and(Flags::NO_MEDIUM);
+const RESERVE_OUT: Flags = RESERVE.and(Flags::CHANGES);
 const COMPARE: Flags = Flags::WRITES.and(Flags::COMPARES);
 const ATOMIC: Flags = Flags::WRITES.and(Flags::ATOMIC);
 
@@ -177,12 +181,12 @@ pub(crate) static ROWS: &[Row] = &[
     row(0x08, "READ (6)", &[0x08, 0x1f, FF, FF, FF, 0], Flags::NONE, READS, read_write::read6),
     row(0x0a, "WRITE (6)", &[0x0a, 0x1f, FF, FF, FF, 0], Flags::WRITES, WRITES, read_write::write6),
     row(0x12, "INQUIRY", &[0x12, 1, FF, FF, FF, 0], EVERYWHERE, ALWAYS, inquiry::of_unit),
-    row(0x15, "MODE SELECT (6)", &[0x15, 0x11, 0, 0, FF, 0], REPORT, WRITES, mode::select6),
-    row(0x16, "RESERVE (6)", &[0x16, 0x11, 0, 0, 0, 0], RESERVE, INFORMS, reserve::reserve),
-    row(0x17, "RELEASE (6)", &[0x17, 0x11, 0, 0, 0, 0], RESERVE, ALWAYS, reserve::release),
+    row(0x15, "MODE SELECT (6)", &[0x15, 0x11, 0, 0, FF, 0], MODES, WRITES, mode::select6),
+    row(0x16, "RESERVE (6)", &[0x16, 0x11, 0, 0, 0, 0], RESERVE_OUT, INFORMS, reserve::reserve),
+    row(0x17, "RELEASE (6)", &[0x17, 0x11, 0, 0, 0, 0], RESERVE_OUT, ALWAYS, reserve::release),
     row(0x1a, "MODE SENSE (6)", &[0x1a, 0x08, FF, FF, FF, 0], REPORT, READS, mode::sense6),
-    row(0x1b, "START STOP UNIT", &[0x1b, 1, 0, 0, 0xf7, 0], Flags::SLOW.and(REPORT), ALWAYS, power::start_stop_unit),
-    row(0x1d, "SEND DIAGNOSTIC", &[0x1d, 0xf7, 0, FF, FF, 0], REPORT, WRITES, power::send_diagnostic),
+    row(0x1b, "START STOP UNIT", &[0x1b, 1, 0, 0, 0xf7, 0], Flags::SLOW.and(MODES), ALWAYS, power::start_stop_unit),
+    row(0x1d, "SEND DIAGNOSTIC", &[0x1d, 0xf7, 0, FF, FF, 0], MODES, WRITES, power::send_diagnostic),
     row(0x1e, "PREVENT ALLOW MEDIUM REMOVAL", &[0x1e, 0, 0, 0, 3, 0], REPORT, ALWAYS, power::prevent_allow),
     row(0x25, "READ CAPACITY (10)", &[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], REPORT, ALWAYS, capacity::read10),
     row(0x28, "READ (10)", &[0x28, 0xe0 | CACHE, FF, FF, FF, FF, 0, FF, FF, 0], Flags::NONE, READS, read_write::read10),
@@ -195,22 +199,22 @@ pub(crate) static ROWS: &[Row] = &[
     row(0x41, "WRITE SAME (10)", &[0x41, 0xf8, FF, FF, FF, FF, 0, FF, FF, 0], REPEAT, WRITES, provisioning::write_same10),
     row(0x42, "UNMAP", &[0x42, 1, 0, 0, 0, 0, 0, FF, FF, 0], UNMAP, WRITES, provisioning::unmap),
     row(0x4d, "LOG SENSE", &[0x4d, 1, FF, FF, 0, FF, FF, FF, FF, 0], REPORT, ALWAYS, log::log_sense),
-    row(0x55, "MODE SELECT (10)", &[0x55, 0x11, 0, 0, 0, 0, 0, FF, FF, 0], REPORT, WRITES, mode::select10),
-    row(0x56, "RESERVE (10)", &[0x56, 0x13, 0, 0, 0, 0, 0, 0, 0, 0], RESERVE, INFORMS, reserve::reserve),
-    row(0x57, "RELEASE (10)", &[0x57, 0x13, 0, 0, 0, 0, 0, 0, 0, 0], RESERVE, ALWAYS, reserve::release),
+    row(0x55, "MODE SELECT (10)", &[0x55, 0x11, 0, 0, 0, 0, 0, FF, FF, 0], MODES, WRITES, mode::select10),
+    row(0x56, "RESERVE (10)", &[0x56, 0x13, 0, 0, 0, 0, 0, 0, 0, 0], RESERVE_OUT, INFORMS, reserve::reserve),
+    row(0x57, "RELEASE (10)", &[0x57, 0x13, 0, 0, 0, 0, 0, 0, 0, 0], RESERVE_OUT, ALWAYS, reserve::release),
     row(0x5a, "MODE SENSE (10)", &[0x5a, 0x18, FF, FF, 0, 0, 0, FF, FF, 0], REPORT, READS, mode::sense10),
     action(PERSISTENT_RESERVE_IN, 0x00, "PERSISTENT RESERVE IN, READ KEYS", &[0x5e, 0, 0, 0, 0, 0, 0, FF, FF, 0], RESERVE, INFORMS, reserve::read_keys),
     action(PERSISTENT_RESERVE_IN, 0x01, "PERSISTENT RESERVE IN, READ RESERVATION", &[0x5e, 1, 0, 0, 0, 0, 0, FF, FF, 0], RESERVE, INFORMS, reserve::read_reservation),
     action(PERSISTENT_RESERVE_IN, 0x02, "PERSISTENT RESERVE IN, REPORT CAPABILITIES", &[0x5e, 2, 0, 0, 0, 0, 0, FF, FF, 0], RESERVE, INFORMS, reserve::report_capabilities),
     action(PERSISTENT_RESERVE_IN, 0x03, "PERSISTENT RESERVE IN, READ FULL STATUS", &[0x5e, 3, 0, 0, 0, 0, 0, FF, FF, 0], RESERVE, INFORMS, reserve::read_full_status),
-    action(PERSISTENT_RESERVE_OUT, 0x00, "PERSISTENT RESERVE OUT, REGISTER", &[0x5f, 0, 0, 0, 0, FF, FF, FF, FF, 0], RESERVE, INFORMS, reserve::persistent_reserve_out),
-    action(PERSISTENT_RESERVE_OUT, 0x01, "PERSISTENT RESERVE OUT, RESERVE", &[0x5f, 1, FF, 0, 0, FF, FF, FF, FF, 0], RESERVE, INFORMS, reserve::persistent_reserve_out),
-    action(PERSISTENT_RESERVE_OUT, 0x02, "PERSISTENT RESERVE OUT, RELEASE", &[0x5f, 2, FF, 0, 0, FF, FF, FF, FF, 0], RESERVE, INFORMS, reserve::persistent_reserve_out),
-    action(PERSISTENT_RESERVE_OUT, 0x03, "PERSISTENT RESERVE OUT, CLEAR", &[0x5f, 3, 0, 0, 0, FF, FF, FF, FF, 0], RESERVE, INFORMS, reserve::persistent_reserve_out),
-    action(PERSISTENT_RESERVE_OUT, 0x04, "PERSISTENT RESERVE OUT, PREEMPT", &[0x5f, 4, FF, 0, 0, FF, FF, FF, FF, 0], RESERVE, INFORMS, reserve::persistent_reserve_out),
-    action(PERSISTENT_RESERVE_OUT, 0x05, "PERSISTENT RESERVE OUT, PREEMPT AND ABORT", &[0x5f, 5, FF, 0, 0, FF, FF, FF, FF, 0], RESERVE.and(Flags::SLOW), INFORMS, reserve::persistent_reserve_out),
-    action(PERSISTENT_RESERVE_OUT, 0x06, "PERSISTENT RESERVE OUT, REGISTER AND IGNORE EXISTING KEY", &[0x5f, 6, 0, 0, 0, FF, FF, FF, FF, 0], RESERVE, INFORMS, reserve::persistent_reserve_out),
-    action(PERSISTENT_RESERVE_OUT, 0x07, "PERSISTENT RESERVE OUT, REGISTER AND MOVE", &[0x5f, 7, 0xf0, 0, 0, FF, FF, FF, FF, 0], RESERVE, INFORMS, reserve::persistent_reserve_out),
+    action(PERSISTENT_RESERVE_OUT, 0x00, "PERSISTENT RESERVE OUT, REGISTER", &[0x5f, 0, 0, 0, 0, FF, FF, FF, FF, 0], RESERVE_OUT, INFORMS, reserve::persistent_reserve_out),
+    action(PERSISTENT_RESERVE_OUT, 0x01, "PERSISTENT RESERVE OUT, RESERVE", &[0x5f, 1, FF, 0, 0, FF, FF, FF, FF, 0], RESERVE_OUT, INFORMS, reserve::persistent_reserve_out),
+    action(PERSISTENT_RESERVE_OUT, 0x02, "PERSISTENT RESERVE OUT, RELEASE", &[0x5f, 2, FF, 0, 0, FF, FF, FF, FF, 0], RESERVE_OUT, INFORMS, reserve::persistent_reserve_out),
+    action(PERSISTENT_RESERVE_OUT, 0x03, "PERSISTENT RESERVE OUT, CLEAR", &[0x5f, 3, 0, 0, 0, FF, FF, FF, FF, 0], RESERVE_OUT, INFORMS, reserve::persistent_reserve_out),
+    action(PERSISTENT_RESERVE_OUT, 0x04, "PERSISTENT RESERVE OUT, PREEMPT", &[0x5f, 4, FF, 0, 0, FF, FF, FF, FF, 0], RESERVE_OUT, INFORMS, reserve::persistent_reserve_out),
+    action(PERSISTENT_RESERVE_OUT, 0x05, "PERSISTENT RESERVE OUT, PREEMPT AND ABORT", &[0x5f, 5, FF, 0, 0, FF, FF, FF, FF, 0], RESERVE_OUT.and(Flags::SLOW), INFORMS, reserve::persistent_reserve_out),
+    action(PERSISTENT_RESERVE_OUT, 0x06, "PERSISTENT RESERVE OUT, REGISTER AND IGNORE EXISTING KEY", &[0x5f, 6, 0, 0, 0, FF, FF, FF, FF, 0], RESERVE_OUT, INFORMS, reserve::persistent_reserve_out),
+    action(PERSISTENT_RESERVE_OUT, 0x07, "PERSISTENT RESERVE OUT, REGISTER AND MOVE", &[0x5f, 7, 0xf0, 0, 0, FF, FF, FF, FF, 0], RESERVE_OUT, INFORMS, reserve::persistent_reserve_out),
     action(THIRD_PARTY_COPY_OUT, 0x00, "EXTENDED COPY", &[0x83, 0, 0, 0, 0, 0, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], Flags::SLOW, WRITES, copy::extended_copy),
     action(THIRD_PARTY_COPY_IN, 0x00, "RECEIVE COPY STATUS", &[0x84, 0, FF, 0, 0, 0, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, INFORMS, copy::status),
     action(THIRD_PARTY_COPY_IN, 0x03, "RECEIVE COPY OPERATING PARAMETERS", &[0x84, 3, 0, 0, 0, 0, 0, 0, 0, 0, FF, FF, FF, FF, 0, 0], REPORT, INFORMS, copy::operating_parameters),

@@ -2,6 +2,7 @@
 
 use super::cdb::Cdb;
 use super::lun::Lun;
+use super::opcodes::Flags;
 use super::plan::{Context, Plan, Planned};
 use super::response::Response;
 use super::sense::{Sense, SenseCode, SenseFormat, codes};
@@ -9,7 +10,11 @@ use super::sense::{Sense, SenseCode, SenseFormat, codes};
 /// REQUEST SENSE at a logical unit: takes a pending unit attention condition.
 pub(crate) fn of_unit(context: &Context<'_>, cdb: &Cdb) -> Planned {
     Ok(report(
-        context.slot.nexus.take(true).unwrap_or(codes::NO_SENSE),
+        context
+            .slot
+            .nexus
+            .take(Flags::NONE)
+            .unwrap_or(codes::NO_SENSE),
         cdb,
     ))
 }

@@ -130,8 +130,8 @@ impl ScsiSession {
                 _ => {
                     changes.added.push(*number);
                     let nexus = Nexus::new(mapping, self.registrant.clone(), generation);
-                    if before.is_some() {
-                        nexus.took_number();
+                    if let Some(before) = before {
+                        nexus.took_number(before);
                     } else if let Some(departed) = map.departed.remove(number) {
                         nexus.took_number_of(&departed);
                     }

@@ -12,7 +12,7 @@ type Build = fn(&LogicalUnit, &TargetPort) -> Vec<u8>;
 const PAGES: &[(u8, Build)] = &[
     (SUPPORTED_PAGES, supported_pages),
     (0x80, serial_number),
-    (0x83, device_identification),
+    (DEVICE_IDENTIFICATION, device_identification),
     (0x86, extended_inquiry),
     (0x87, mode_page_policy),
     (0x8f, third_party_copy::page),
@@ -22,6 +22,7 @@ const PAGES: &[(u8, Build)] = &[
 ];
 
 const SUPPORTED_PAGES: u8 = 0x00;
+pub(crate) const DEVICE_IDENTIFICATION: u8 = 0x83;
 const PROVISIONING: u8 = 0xb2;
 
 /// The page, header included, if there is one of that code.

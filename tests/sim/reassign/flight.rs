@@ -112,7 +112,8 @@ fn ordered_commands_do_not_stray() {
         if lun == 2 {
             // The unit that has the number now.
             let heard = cluster.hears(host, 2);
-            assert_eq!(heard, [OTHER_UNIT, LUNS_CHANGED, Outcome::Good]);
+            assert_eq!(heard, [OTHER_UNIT, LUNS_CHANGED, NO_SUCH_UNIT]);
+            assert!(cluster.finds(host, 2, "disk3"));
             assert_eq!(cluster.read_at(host, 2, 7), (Outcome::Good, vec![0; 512]));
         }
         let other = if host == SRP { ISER } else { SRP };

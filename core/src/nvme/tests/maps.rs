@@ -11,7 +11,8 @@ use crate::nvme::plan::{Completion, Pending, Plan};
 use crate::nvme::status::Status;
 use crate::nvme::testing::{registrant, u32_at, u64_at};
 use crate::reservations::{Action, Change, Expected, ReservationType};
-use crate::scsi::Mapping;
+use crate::scsi::testing::thin_model;
+use crate::scsi::{DiskModel, Identity, Mapping, Naa};
 
 const OTHER: [u8; 16] = [7; 16];
 const NAMESPACES_CHANGED: u32 = 0x0004_0002;
@@ -77,6 +78,61 @@ fn active(io: &mut Io) -> Vec<u32> {
     let list = identify(io, 0x02, 0);
     let fields = list.chunks(4).map(|field| u32_at(field, 0));
     fields.take_while(|nsid| *nsid != 0).collect()
+}
+
+/// What was sent for the namespace that had the identifier before does not reach the one that has it now.
+#[test]
+fn a_namespace_that_the_host_takes_for_another_one_is_out_of_reach() {
+    let swaps: [&[&[(u32, usize)]]; 2] = [&[&[(1, 0), (2, 3)]], &[&[(1, 0)], &[(1, 0), (2, 3)]]];
+    for swap in swaps {
+        // All that say who it is, and some that do not.
+        for (cns, opens) in [
+            (0x00, true),
+            (0x03, true),
+            (0x05, true),
+            (0x08, true),
+            (0x01, false),
+            (0x02, false),
+            (0x07, false),
+        ] {
+            let named = |nsid: u32| DiskModel {
+                identity: Identity::new(format!("s{nsid}"), Naa::local(nsid.into())),
+                ..thin_model()
+            };
+            let mut io = Io::of_models([1, 2, 3, 5].map(|nsid| (nsid, named(nsid))));
+            let mut admin = Io {
+                queue: Io::new().queue,
+                units: io.session.channel(),
+                session: io.session.clone(),
+                disks: io.disks.clone(),
+            }
+            .into_admin(Kind::Io);
+            swap.iter().for_each(|step| map(&io, step));
+            for row in opcodes::io_rows(true) {
+                let refused = io.status(&example(row.opcode, 2));
+                assert_eq!(refused, Status::INVALID_NAMESPACE, "{}", row.name);
+            }
+            let [compare, write] = pair(2);
+            let fused = io.queue.plan_fused(&compare, &write, &mut io.units);
+            assert_eq!(status(fused), Status::INVALID_NAMESPACE);
+            // The other one is known.
+            io.block(&example(0x01, 1));
+            // Who has no room for the answer has not seen it.
+            let mut short = command(0x06, 2, 0, 1);
+            short.cdw10 = [cns, 0, 0, 0, 0, 0];
+            short.data_length = 512;
+            assert_eq!(admin.status(&short), Status::DATA_SGL_LENGTH_INVALID);
+            let refused = io.status(&example(0x01, 2));
+            assert_eq!(refused, Status::INVALID_NAMESPACE);
+            identify(
+                &mut admin,
+                cns,
+                if matches!(cns, 1 | 2 | 7) { 0 } else { 2 },
+            );
+            let reached = matches!(io.plan(&example(0x01, 2)), Plan::Block(_));
+            assert_eq!(reached, opens, "{cns:x}");
+        }
+    }
 }
 
 #[test]

@@ -8,8 +8,10 @@ use super::super::testing::*;
 use super::super::*;
 use super::reserve_hosts::*;
 use crate::block::BlockOp;
+use crate::reservations::Access;
 
 const READY: [u8; 6] = [0; 6];
+const INQUIRY: [u8; 6] = [0x12, 0, 0, 0, 96, 0];
 const READ: [u8; 10] = [0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0];
 const WRITE: [u8; 10] = [0x2a, 0, 0, 0, 0, 0, 0, 0, 1, 0];
 const RESERVE: [u8; 6] = [0x16, 0, 0, 0, 0, 0];
@@ -78,9 +80,10 @@ impl Maps {
         })
     }
 
-    /// The sense codes that commands end with until one is good.
+    /// The sense codes that commands end with until one is good, once the host has looked who is there.
     #[track_caller]
     fn told(&mut self, lun: u8) -> Vec<SenseCode> {
+        respond(self.plan(lun, &INQUIRY));
         let mut told = Vec::new();
         loop {
             let response = respond(self.plan(lun, &READY));
@@ -328,6 +331,98 @@ fn another_unit_is_told_even_after_a_while() {
     maps.units[2] = Arc::new(unit_of(model()));
     maps.map(&[(0, 0), (1, 1), (7, 2)]);
     assert_eq!(maps.told(7), [codes::INQUIRY_DATA_CHANGED]);
+}
+
+/// What was sent for the unit that had the number before does not reach the one that has it now.
+#[test]
+fn a_unit_that_the_host_takes_for_another_one_is_out_of_reach() {
+    let code = |maps: &mut Maps, lun: u8, cdb: &[u8]| match maps.plan(lun, cdb) {
+        Plan::Respond(response) => response.sense.map(|sense| sense.code),
+        _ => None,
+    };
+    let page = |page| [0x12, 1, page, 0, 255, 0];
+    type Opening = [u8; 6];
+    let openings: [(Opening, bool); 4] = [
+        (INQUIRY, true),
+        (page(0x83), true),
+        (page(0x80), false),
+        (page(0x00), false),
+    ];
+    for (inquiry, opens) in openings {
+        // At once, after a while, and with a third one in between that the host has never heard of.
+        let swaps: [&[&[(u32, usize)]]; 4] = [
+            &[&[(0, 0), (1, 2)]],
+            &[&[(0, 0)], &[(0, 0), (1, 2)]],
+            &[&[(0, 0), (1, 2)], &[(0, 0)], &[(0, 0), (1, 2)]],
+            &[&[(0, 0), (1, 2)], &[(0, 0), (1, 1)]],
+        ];
+        for swap in swaps {
+            let mut maps = Maps::new();
+            for map in swap {
+                maps.map(map);
+            }
+            assert_eq!(
+                code(&mut maps, 1, &WRITE),
+                Some(codes::INQUIRY_DATA_CHANGED)
+            );
+            while code(&mut maps, 1, &WRITE) != Some(codes::LUN_NOT_SUPPORTED) {}
+            let model = maps.units[2].model().clone();
+            let rows = ROWS.iter().filter(|row| row.available(&model));
+            for row in rows.filter(|row| !row.flags.has(Flags::ANY_TIME)) {
+                let mut cdb = vec![0; row.usage.len()];
+                (cdb[0], cdb[1]) = (row.opcode, row.service_action.unwrap_or(0));
+                let refused = code(&mut maps, 1, &cdb) == Some(codes::LUN_NOT_SUPPORTED);
+                let changes = row.access == Access::Writes || row.flags.has(Flags::WRITES);
+                let looks = !row.flags.has(Flags::NO_MEDIUM);
+                assert!(refused || !changes && !looks, "{}", row.name);
+                assert!(
+                    !refused || looks || row.flags.has(Flags::CHANGES),
+                    "{}",
+                    row.name
+                );
+            }
+            // Only here.
+            maps.told(0);
+            assert!(matches!(maps.plan(0, &WRITE), Plan::Block(_)));
+            respond(maps.plan(1, &inquiry));
+            let expected = (!opens).then_some(codes::LUN_NOT_SUPPORTED);
+            assert_eq!(code(&mut maps, 1, &WRITE), expected, "{inquiry:x?}");
+            maps.told(1);
+            assert!(matches!(maps.plan(1, &WRITE), Plan::Block(_)));
+            // It is no stranger any more, whatever else happens.
+            maps.units[1].reset();
+            maps.units[2].reset();
+            maps.map(&[(
+                1,
+                if swap.len() == 2 && swap[1][1].1 == 1 {
+                    1
+                } else {
+                    2
+                },
+            )]);
+            while code(&mut maps, 1, &WRITE).is_some_and(|code| code != codes::LUN_NOT_SUPPORTED) {}
+            assert!(matches!(maps.plan(1, &WRITE), Plan::Block(_)));
+        }
+    }
+}
+
+/// A disk that was closed and opened again is another unit of the same name. What is sent to that name is for it.
+#[test]
+fn a_disk_that_was_opened_again_is_within_reach() {
+    for away in [false, true] {
+        let mut maps = Maps::new();
+        let model = maps.units[1].model().clone();
+        maps.units[1] = Arc::new(LogicalUnit::new(UnitId(9), model).expect("a valid model"));
+        if away {
+            maps.map(&[(0, 0)]);
+        }
+        maps.map(&[(0, 0), (1, 1)]);
+        let first = respond(maps.plan(1, &WRITE));
+        assert_eq!(sense_of(&first).code, codes::INQUIRY_DATA_CHANGED);
+        while let Plan::Respond(response) = maps.plan(1, &WRITE) {
+            assert_eq!(sense_of(&response).code, codes::LUNS_CHANGED);
+        }
+    }
 }
 
 #[test]

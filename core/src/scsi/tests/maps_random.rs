@@ -19,6 +19,8 @@ enum Step {
     /// Units by the places of their numbers, and whether they are write protected.
     Map(BTreeMap<usize, (usize, bool)>),
     Ready(usize),
+    /// INQUIRY for standard data, or for a page.
+    Look(usize, Option<u8>),
     Write(usize),
     ReportLuns(usize),
     Stop(usize),
@@ -39,6 +41,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => btree_map(number.clone(), mapped, 0..=NUMBERS.len()).prop_map(Step::Map),
         6 => number.clone().prop_map(Step::Ready),
+        3 => (number.clone(), prop::option::of(prop::sample::select(vec![0x80, 0x83])))
+            .prop_map(|(number, page)| Step::Look(number, page)),
         2 => number.clone().prop_map(Step::Write),
         1 => number.clone().prop_map(Step::ReportLuns),
         1 => number.clone().prop_map(Step::Stop),
@@ -81,6 +85,8 @@ struct Mapped {
     unit: usize,
     read_only: bool,
     stopped: bool,
+    /// The host may take it for another one.
+    strange: bool,
     pending: Pending,
 }
 
@@ -118,6 +124,7 @@ impl Model {
                 unit,
                 read_only,
                 stopped: false,
+                strange: false,
                 pending: Pending::default(),
             };
             match (before.get(number), self.departed.remove(number)) {
@@ -125,16 +132,22 @@ impl Model {
                     new = Mapped { read_only, ..*old };
                     new.pending.protection |= old.read_only != read_only;
                 }
-                (Some(_), _) => new.pending.replaced = true,
+                (Some(_), _) => {
+                    new.pending.replaced = true;
+                    new.strange = true;
+                }
                 (None, Some(gone)) if gone.unit == unit => {
+                    new.strange = gone.strange;
                     new.pending = Pending {
-                        replaced: false,
                         luns: false,
                         protection: (gone.read_only != gone.pending.protection) != read_only,
                         ..gone.pending
                     };
                 }
-                (None, Some(_)) => new.pending.replaced = true,
+                (None, Some(_)) => {
+                    new.pending.replaced = true;
+                    new.strange = true;
+                }
                 (None, None) => {}
             }
             if before.get(number).is_none_or(|old| old.unit != unit) {
@@ -166,7 +179,8 @@ impl Model {
         if next == Some(codes::UNIT_RESET_OCCURRED) {
             mapped.stopped = false;
         }
-        next.or((mapped.stopped && needs_medium).then_some(codes::UNIT_STOPPED))
+        next.or(mapped.strange.then_some(codes::LUN_NOT_SUPPORTED))
+            .or((mapped.stopped && needs_medium).then_some(codes::UNIT_STOPPED))
     }
 
     /// Whether a unit is reserved by another number than this.
@@ -198,7 +212,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let unit = |number| LogicalUnit::new(UnitId(number as u32), disk().model().clone());
+        let unit = |number| {
+            let identity = Identity::new(format!("s{number}"), Naa::local(number as u64));
+            let model = disk().model().clone();
+            LogicalUnit::new(UnitId(number as u32), DiskModel { identity, ..model })
+        };
         let units: Vec<_> = (0..UNITS)
             .map(|number| Arc::new(unit(number).expect("a valid model")))
             .collect();
@@ -208,6 +226,7 @@ impl World {
             unit,
             read_only: false,
             stopped: false,
+            strange: false,
             pending: Pending::default(),
         };
         Self {
@@ -283,6 +302,15 @@ impl World {
                     None => Ok(()),
                 };
                 prop_assert_eq!(self.run(number, &[0; 6]), expected);
+            }
+            Step::Look(place, page) => {
+                let number = NUMBERS[*place];
+                let inquiry = [0x12, page.is_some().into(), page.unwrap_or(0), 0, 96, 0];
+                let done = self.run(number, &inquiry);
+                if let Some(mapped) = self.model.mapped.get_mut(&number) {
+                    prop_assert_eq!(done, Ok(()));
+                    mapped.strange &= *page == Some(0x80);
+                }
             }
             Step::Write(place) => {
                 let number = NUMBERS[*place];
