@@ -56,6 +56,14 @@ impl Watch for Unwatched {
 pub(crate) struct Before {
     pub(crate) contents: Vec<u8>,
     metadata: Metadata,
+    private: bool,
+}
+
+impl Before {
+    /// What replaces it is for its owner alone, whoever else may read it.
+    pub(crate) fn keep_private(&mut self) {
+        self.private = true;
+    }
 }
 
 /// Why a file is not what it was to be.
@@ -112,17 +120,22 @@ impl Directory {
         self.write_like(name, contents, None)
     }
 
-    /// The same, with the owner and the mode of another file.
-    fn write_like(&self, name: &str, contents: &[u8], like: Option<&Metadata>) -> io::Result<()> {
+    /// The same, with the owner and of the mode what is in a mask, of another file.
+    fn write_like(
+        &self,
+        name: &str,
+        contents: &[u8],
+        like: Option<(&Metadata, u32)>,
+    ) -> io::Result<()> {
         self.watch.before(&Step::Create(name.to_owned()))?;
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(self.of(name))?;
-        if let Some(like) = like {
+        if let Some((like, mask)) = like {
             // Before there is anything in it to read.
-            make_like(&file, like)?;
+            make_like(&file, like, mask)?;
         }
         self.watch
             .before(&Step::Write(name.to_owned(), contents.to_vec()))?;
@@ -143,13 +156,17 @@ impl Directory {
         before: Option<&Before>,
     ) -> Result<(), ReplaceError> {
         let new = format!("{name}~new");
-        let like = before.map(|before| &before.metadata);
-        let put = |contents: &[u8]| {
+        let put = |contents: &[u8], mask| {
             self.remove(&new)?;
+            let like = before.map(|before| (&before.metadata, mask));
             self.write_like(&new, contents, like)?;
             self.rename(&new, name)
         };
-        if let Err(cause) = put(contents) {
+        let mask = match before {
+            Some(Before { private: true, .. }) => 0o600,
+            _ => 0o777,
+        };
+        if let Err(cause) = put(contents, mask) {
             // If that fails, it goes the next time.
             let _ = self.remove(&new);
             return Err(ReplaceError::AsBefore(cause));
@@ -159,7 +176,7 @@ impl Directory {
         };
         // Back to what was there, in new steps, which have to reach the disk even if the system believes that those before have.
         let back = match before {
-            Some(before) => put(&before.contents),
+            Some(before) => put(&before.contents, 0o777),
             None => self.remove(name),
         };
         match back.and_then(|()| self.sync()) {
@@ -199,7 +216,11 @@ impl Directory {
         let mut contents = Vec::new();
         file.take(most.saturating_add(1))
             .read_to_end(&mut contents)?;
-        Ok(Before { contents, metadata })
+        Ok(Before {
+            contents,
+            metadata,
+            private: false,
+        })
     }
 
     pub(crate) fn link(&self, from: &str, to: &str) -> io::Result<()> {
@@ -246,16 +267,16 @@ impl Directory {
     }
 }
 
-/// Gives a new file the owner, the group and the mode of another, as far as we may. A group that is not the other's may not do what
+/// Gives a new file the owner, the group and, within a mask, the mode of another, as far as we may. A group that is not the other's may not do what
 /// the other's may.
-fn make_like(file: &File, like: &Metadata) -> io::Result<()> {
+fn make_like(file: &File, like: &Metadata, mask: u32) -> io::Result<()> {
     let own = file.metadata()?;
     if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
         // One may be allowed without the other.
         let _ = fchown(file, Some(like.uid()), None);
         let _ = fchown(file, None, Some(like.gid()));
     }
-    let mut mode = like.mode() & 0o777;
+    let mut mode = like.mode() & mask;
     if file.metadata()?.gid() != like.gid() {
         mode &= !0o070;
     }

@@ -18,34 +18,36 @@ use super::error::Problem;
 use super::nearest::suggestion;
 use super::tree;
 use devices::{add_device, remove_device, resize_device};
+pub(super) use initiators::Opened;
 use initiators::{add_initiator, move_initiator, remove_initiator};
 use luns::{map, unmap};
 use targets::{add_group, add_portal, add_target, remove_portal};
 
-/// Makes one change to the document `root`, which may be half done if this fails.
-pub(super) fn apply(root: &mut Node, edit: &Edit) -> Result<(), EditError> {
+/// Makes one change to the document `root`, which may be half done if this fails. Says which group it opened, if it did so without
+/// saying so.
+pub(super) fn apply(root: &mut Node, edit: &Edit) -> Result<Option<Opened>, EditError> {
     match edit {
-        Edit::AddDevice(device) => add_device(root, device),
-        Edit::RemoveDevice { name, force } => remove_device(root, name, *force),
-        Edit::ResizeDevice { name, size } => resize_device(root, name, *size),
-        Edit::AddTarget(target) => add_target(root, target),
+        Edit::AddDevice(device) => add_device(root, device)?,
+        Edit::RemoveDevice { name, force } => remove_device(root, name, *force)?,
+        Edit::ResizeDevice { name, size } => resize_device(root, name, *size)?,
+        Edit::AddTarget(target) => add_target(root, target)?,
         Edit::RemoveTarget { name } => {
             let at = position(tree::items(root, "targets"), "target", name)?;
             tree::remove(root, "targets", at);
-            Ok(())
         }
-        Edit::AddPortal { target, portal } => add_portal(self::target(root, target)?, portal),
-        Edit::RemovePortal { target, portal } => remove_portal(self::target(root, target)?, portal),
+        Edit::AddPortal { target, portal } => add_portal(self::target(root, target)?, portal)?,
+        Edit::RemovePortal { target, portal } => {
+            remove_portal(self::target(root, target)?, portal)?
+        }
         Edit::AddGroup {
             target,
             group,
             before,
-        } => add_group(root, target, group, before.as_deref()),
+        } => add_group(root, target, group, before.as_deref())?,
         Edit::RemoveGroup { target, name } => {
             let target = self::target(root, target)?;
             let at = group_position(target, name)?;
             tree::remove(target, "groups", at);
-            Ok(())
         }
         Edit::Map {
             target,
@@ -53,25 +55,29 @@ pub(super) fn apply(root: &mut Node, edit: &Edit) -> Result<(), EditError> {
             lun,
             device,
             read_only,
-        } => map(root, (target, group), *lun, device, *read_only),
-        Edit::Unmap { target, group, lun } => unmap(self::target(root, target)?, group, *lun),
+        } => map(root, (target, group), *lun, device, *read_only)?,
+        Edit::Unmap { target, group, lun } => unmap(self::target(root, target)?, group, *lun)?,
         Edit::AddInitiator {
             target,
             group,
             initiator,
-        } => add_initiator(self::target(root, target)?, group, initiator),
+        } => add_initiator(self::target(root, target)?, group, initiator)?,
         Edit::MoveInitiator {
             target,
             initiator,
             from,
             to,
-        } => move_initiator(self::target(root, target)?, initiator, from.as_deref(), to),
+        } => {
+            let target = self::target(root, target)?;
+            return move_initiator(target, initiator, from.as_deref(), to);
+        }
         Edit::RemoveInitiator {
             target,
             group,
             initiator,
-        } => remove_initiator(self::target(root, target)?, group, initiator),
+        } => return remove_initiator(self::target(root, target)?, group, initiator),
     }
+    Ok(None)
 }
 
 /// Makes the paths of devices absolute: relative ones are in `directory`. Returns whether that can be written down.

@@ -17,7 +17,7 @@ use super::edit::{Edit, EditError};
 use super::{Config, ConfigError, apply, layout, node};
 use crate::durable::{Directory, ReplaceError, Unwatched, Watch};
 
-/// Bytes of a configuration file, at most.
+/// Bytes of a configuration file, at most, as it is read and as it is written.
 const LONGEST: u64 = 16 << 20;
 
 /// A configuration as it was written: with the order of its keys, relative paths, secrets, and without defaults.
@@ -117,17 +117,35 @@ impl Document {
     /// all are made; what an edit adds, and what it names, when it is made.
     pub fn edited(&self, edits: &[Edit]) -> Result<(Self, Config), EditError> {
         let mut document = self.clone();
+        let one_of = |index, error| match edits.len() {
+            1 => error,
+            _ => EditError::OneOf {
+                index,
+                error: Box::new(error),
+            },
+        };
+        let mut opened = Vec::new();
         for (index, edit) in edits.iter().enumerate() {
-            apply::apply(&mut document.root, edit).map_err(|error| match edits.len() {
-                1 => error,
-                _ => EditError::OneOf {
-                    index,
-                    error: Box::new(error),
-                },
-            })?;
+            let group = apply::apply(&mut document.root, edit);
+            let group = group.map_err(|error| one_of(index, error))?;
+            opened.extend(group.map(|group| (index, group)));
+        }
+        for (index, group) in opened {
+            (group.refuse(&document.root)).map_err(|error| one_of(index, error))?;
         }
         let origin = "the configuration after the change";
         let config = Config::from_node(&document.root, origin, document.directory())?;
+        // Nobody could read it again.
+        let bytes = document.to_text().len() as u64;
+        if bytes > LONGEST {
+            return Err(EditError::Refused {
+                what: format!(
+                    "the configuration would have {bytes} bytes, and {LONGEST} are the most"
+                ),
+                remedy: "leave something out; one pattern with '*' or '?' does for many names"
+                    .to_owned(),
+            });
+        }
         Ok((document, config))
     }
 
@@ -149,8 +167,9 @@ impl Document {
         self.write(file, &self.to_text(), false).map(drop)
     }
 
-    /// Writes it to another file, which is made, or replaced with `force`, and returns how many bytes that took. In another directory
-    /// relative paths become absolute ones, so that it means the same there.
+    /// Writes it to another file, for its owner alone, and returns how many bytes that took. The file is made or, if it holds a
+    /// configuration, replaced with `force`. In another directory relative paths become absolute ones, so that it means the same
+    /// there.
     pub fn save_to(&self, file: &Path, force: bool) -> io::Result<u64> {
         if !file.is_absolute() {
             let what = "the path is relative, and means nothing to the daemon: give the whole path";
@@ -168,6 +187,7 @@ impl Document {
             }
             _ => self.to_text(),
         };
+        self.refuse_device(file)?;
         if force {
             self.write(file, &text, true)?;
         } else {
@@ -176,22 +196,60 @@ impl Document {
         Ok(text.len() as u64)
     }
 
+    /// Refuses to write where a device has its data, or would have them.
+    fn refuse_device(&self, file: &Path) -> io::Result<()> {
+        let config = Config::from_node(&self.root, "the configuration", self.directory());
+        // What has no place is not written to, and the document is a good one.
+        let (Ok(here), Ok(config)) = (place(file), config) else {
+            return Ok(());
+        };
+        for device in &config.devices {
+            let Some(path) = device.store.path() else {
+                continue;
+            };
+            if path == file || place(path).is_ok_and(|there| there == here) {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    format!("device {} has its data there; name another", device.name),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether that is where it is kept.
+    fn is_own(&self, file: &Path) -> bool {
+        let Some(own) = &self.file else {
+            return false;
+        };
+        own == file || place(own).is_ok_and(|own| place(file).is_ok_and(|file| own == file))
+    }
+
     /// Replaces `file`, or the one that it is a link to.
     fn write(&self, file: &Path, text: &str, force: bool) -> io::Result<()> {
+        let own = self.is_own(file);
         let (directory, name) = place(file)?;
-        let own = match &self.file {
-            Some(own) if own == file => true,
-            Some(own) => place(own).is_ok_and(|own| own == (directory.clone(), name.clone())),
-            None => false,
-        };
         let directory = Directory::new(directory, Arc::clone(&self.watch));
-        let before = directory.before(&name, LONGEST)?;
-        if before
-            .as_ref()
-            .is_some_and(|before| before.contents.len() as u64 > LONGEST)
-        {
-            let what = format!("it has more than {LONGEST} bytes, and is no configuration file");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        let mut before = directory.before(&name, LONGEST)?;
+        if let Some(before) = &mut before {
+            let too_long = before.contents.len() as u64 > LONGEST;
+            match own {
+                // Nor could it be put back: that is not all of it.
+                true if too_long => {
+                    return Err(io::Error::other(format!(
+                        "it was edited, and has more than {LONGEST} bytes now; make it shorter, or move it away"
+                    )));
+                }
+                true => {}
+                false if too_long || !is_configuration(&before.contents) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "what is there is no configuration, and is left alone; name another file, or remove that one first",
+                    ));
+                }
+                // Secrets are nobody else's to read.
+                false => before.keep_private(),
+            }
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Known::of(text.as_bytes());
@@ -230,6 +288,13 @@ impl Known {
     }
 }
 
+/// Whether a file holds a configuration, though one of another place, or of another time.
+fn is_configuration(contents: &[u8]) -> bool {
+    let text = str::from_utf8(contents).ok();
+    text.and_then(|text| node(text, "the file").ok())
+        .is_some_and(|root| Config::from_node(&root, "the file", None).is_ok())
+}
+
 /// Makes a file that must not be there. A crash may leave a part of it: nobody was promised it.
 fn create(file: &Path, contents: &[u8]) -> io::Result<()> {
     let mut open = OpenOptions::new()
@@ -259,7 +324,10 @@ fn place(file: &Path) -> io::Result<(PathBuf, String)> {
     let real = match fs::canonicalize(file) {
         // It may have to be made. A link that leads nowhere is somebody's mistake.
         Err(error) if error.kind() == io::ErrorKind::NotFound && !file.is_symlink() => {
-            file.to_owned()
+            match (file.parent(), file.file_name()) {
+                (Some(parent), Some(name)) => fs::canonicalize(parent)?.join(name),
+                _ => file.to_owned(),
+            }
         }
         real => real?,
     };

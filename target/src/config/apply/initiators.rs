@@ -9,6 +9,52 @@ use crate::config::name::pattern_text;
 use crate::config::nearest::{nearest, suggestion};
 use crate::config::tree;
 
+/// A group from which the last pattern went that says whom it admits, so that those that it does not exclude are in it from then on.
+pub(crate) struct Opened {
+    target: String,
+    group: String,
+    /// The pattern.
+    initiator: String,
+}
+
+impl Opened {
+    /// Refuses it, unless something that came later has put it right.
+    pub(crate) fn refuse(&self, root: &Node) -> Result<(), EditError> {
+        let named = |object, key, name: &str| {
+            let mut items = tree::items(object, key).iter();
+            items.find(|item| tree::name(item) == name)
+        };
+        let group = named(root, "targets", &self.target)
+            .and_then(|target| named(target, "groups", &self.group));
+        if !group.is_some_and(only_excludes) {
+            return Ok(());
+        }
+        let Self {
+            target,
+            group,
+            initiator,
+        } = self;
+        Err(EditError::Refused {
+            what: format!(
+                "without {} all patterns of group {group} of target {target} exclude, and it would admit everybody else",
+                show(initiator)
+            ),
+            remedy: "remove those with '!' first, or add one for whom it is to admit; \"*\" is everybody"
+                .to_owned(),
+        })
+    }
+}
+
+/// Whether a group admits whoever it does not exclude. A default group does so anyway.
+fn only_excludes(group: &Node) -> bool {
+    let mut patterns = patterns(group).peekable();
+    !is_default(group) && patterns.peek().is_some() && patterns.all(excludes)
+}
+
+fn excludes(pattern: &str) -> bool {
+    pattern.starts_with('!')
+}
+
 pub(super) fn add_initiator(
     target: &mut Node,
     group: &str,
@@ -41,21 +87,26 @@ fn insert_initiator(target: &mut Node, group: usize, initiator: &str) {
     }
 }
 
-fn delete_initiator(target: &mut Node, group: usize, initiator: &str) {
-    if let Some(group) = tree::items_mut(target, "groups").get_mut(group) {
-        tree::retain(group, "initiators", |pattern| !is(pattern, initiator));
-    }
+/// Says whether it opened the group.
+fn delete_initiator(target: &mut Node, group: usize, initiator: &str) -> Option<Opened> {
+    let of = tree::name(target).to_owned();
+    let group = tree::items_mut(target, "groups").get_mut(group)?;
+    tree::retain(group, "initiators", |pattern| !is(pattern, initiator));
+    (!excludes(initiator) && only_excludes(group)).then(|| Opened {
+        target: of,
+        group: tree::name(group).to_owned(),
+        initiator: initiator.to_owned(),
+    })
 }
 
 pub(super) fn remove_initiator(
     target: &mut Node,
     group: &str,
     initiator: &str,
-) -> Result<(), EditError> {
+) -> Result<Option<Opened>, EditError> {
     let at = group_position(target, group)?;
     in_group(target, at, initiator)?;
-    delete_initiator(target, at, initiator);
-    Ok(())
+    Ok(delete_initiator(target, at, initiator))
 }
 
 fn in_group(target: &Node, group: usize, initiator: &str) -> Result<(), EditError> {
@@ -81,7 +132,7 @@ pub(super) fn move_initiator(
     initiator: &str,
     from: Option<&str>,
     to: &str,
-) -> Result<(), EditError> {
+) -> Result<Option<Opened>, EditError> {
     let to = group_position(target, to)?;
     let from = match from {
         Some(from) => {
@@ -96,9 +147,9 @@ pub(super) fn move_initiator(
         false => "`pagecast initiator remove` takes it out of the other one",
     };
     not_in(target, to, initiator, remedy)?;
-    delete_initiator(target, from, initiator);
+    let opened = delete_initiator(target, from, initiator);
     insert_initiator(target, to, initiator);
-    Ok(())
+    Ok(opened)
 }
 
 /// The one group that lists a pattern.
@@ -143,7 +194,6 @@ fn unlisted(target: &Node, initiator: &str) -> String {
             !pattern.excludes() && pattern.matches(&[initiator])
         })
     });
-    let excludes = |text: &str| text.starts_with('!');
     let mut similar = (groups.iter().flat_map(patterns))
         .filter(|pattern| excludes(pattern) == excludes(initiator));
     match (admitting, pattern) {

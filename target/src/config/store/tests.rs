@@ -207,11 +207,21 @@ fn to_another_file() {
         error.to_string(),
         "it is there already; name another, or replace it (\"force\", --force)"
     );
-    fs::write(&copy, "something else").unwrap();
+    // An older one, which everybody may read: the new one has secrets.
+    fs::write(&copy, r#"{ "devices": [] }"#).unwrap();
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o644)).unwrap();
     document.save_to(&copy, true).unwrap();
     assert_eq!(fs::read_to_string(&copy).unwrap(), document.to_text());
-    assert_eq!(mode(&copy), 0o644);
+    assert_eq!(mode(&copy), 0o600);
+    // Nobody needs to read it.
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o440)).unwrap();
+    document.save_to(&copy, true).unwrap();
+    assert_eq!(mode(&copy), 0o400);
+    // The own file keeps its mode.
+    let own = directory.of("c.json");
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o644)).unwrap();
+    document.save_to(&own, true).unwrap();
+    assert_eq!(mode(&own), 0o644);
 
     let error = document.save_to(Path::new("copy.json"), true);
     assert_eq!(
@@ -235,6 +245,89 @@ fn to_another_file() {
         assert_eq!(error.kind(), kind, "{error}");
     }
     assert_eq!(directory.names(), ["c.json", "copy.json", "null"]);
+}
+
+#[test]
+fn only_configurations_are_replaced() {
+    let directory = Directory::new("images");
+    let document = directory.document("c.json", TEXT);
+    let other = directory.of("other");
+    for contents in [
+        "something else",
+        "",
+        "[]",
+        "{\"shards\": 0}",
+        "\0\u{1}image",
+        "cafe0123cafe0123",
+    ] {
+        fs::write(&other, contents).unwrap();
+        let error = document.save_to(&other, true).expect_err(contents);
+        assert_eq!(
+            error.to_string(),
+            "what is there is no configuration, and is left alone; name another file, or remove that one first"
+        );
+        assert_eq!(fs::read_to_string(&other).unwrap(), contents);
+    }
+    fs::write(&other, [0xFF, 0xFE]).unwrap();
+    document.save_to(&other, true).expect_err("bytes");
+    // What a device serves is what its initiators wrote there.
+    let image = directory.of("d.img");
+    let expected = "device disk0 has its data there; name another";
+    for force in [false, true] {
+        let error = document.save_to(&image, force).expect_err("not there yet");
+        assert_eq!(error.to_string(), expected);
+    }
+    fs::write(&image, TEXT).unwrap();
+    symlink("d.img", directory.of("link")).unwrap();
+    fs::create_dir(directory.of("dir")).unwrap();
+    for name in ["d.img", "link", "dir/../d.img"] {
+        let error = document.save_to(&directory.of(name), true).expect_err(name);
+        assert_eq!(error.to_string(), expected, "{name}");
+    }
+    assert_eq!(fs::read_to_string(&image).unwrap(), TEXT);
+}
+
+#[test]
+fn what_could_not_be_read_again_is_not_written() {
+    let directory = Directory::new("longest");
+    let document = directory.document("c.json", TEXT);
+    let long = |name: &str| {
+        let path = format!("/{name}{}", "x".repeat(9 << 20));
+        Edit::AddDevice(json!({ "name": name, "backend": "file", "path": path }))
+    };
+    let (document, _) = document.edited(&[long("one")]).unwrap();
+    document.save().unwrap();
+    let error = document.edited(&[long("two")]).expect_err("too long");
+    let text = error.to_string();
+    assert!(
+        text.starts_with("the configuration would have 18874"),
+        "{text:.200}"
+    );
+    assert!(
+        text.ends_with(
+            "bytes, and 16777216 are the most; leave something out; one pattern with '*' or '?' does for many names"
+        ),
+        "{text}"
+    );
+    // And so it goes on.
+    let gone = Edit::RemoveDevice {
+        name: "one".to_owned(),
+        force: false,
+    };
+    let (shorter, _) = document.edited(&[gone]).unwrap();
+    shorter.save().unwrap();
+    Document::from_file(&directory.of("c.json")).unwrap();
+
+    // Somebody else's long file is not lost, whatever is known of it.
+    let file = directory.of("c.json");
+    fs::write(&file, " ".repeat(17 << 20)).unwrap();
+    for saved in [shorter.save(), shorter.save_to(&file, true).map(drop)] {
+        assert_eq!(
+            saved.expect_err("long").to_string(),
+            "it was edited, and has more than 16777216 bytes now; make it shorter, or move it away"
+        );
+    }
+    assert_eq!(fs::metadata(&file).unwrap().len(), 17 << 20);
 }
 
 #[test]

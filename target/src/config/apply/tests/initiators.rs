@@ -204,3 +204,40 @@ fn a_group_that_only_excludes_admits_the_others() {
         "there is no pattern \"x\" in target store; no group admits that name; `pagecast initiator add` gives a group one more"
     );
 }
+
+#[test]
+fn a_group_is_not_opened_by_taking_somebody_out() {
+    let text = r#"{ "targets": [ { "name": "store", "groups": [
+        { "name": "h", "initiators": ["iqn.a", "!iqn.b"] },
+        { "name": "i", "initiators": ["iqn.c"] },
+        { "name": "all", "default": true, "initiators": ["iqn.d", "!iqn.e"] } ] } ] }"#;
+    let (document, _) = document(text);
+    let refused = |edits: &[Edit]| document.edited(edits).expect_err("opened").to_string();
+    let why = "without \"iqn.a\" all patterns of group h of target store exclude, and it would admit everybody else; remove \
+               those with '!' first, or add one for whom it is to admit; \"*\" is everybody";
+    assert_eq!(refused(&[remove("h", "iqn.a")]), why);
+    assert_eq!(refused(&[to("iqn.a", None, "i")]), why);
+    let both = [add("i", "iqn.z"), to("iqn.a", Some("h"), "i")];
+    assert_eq!(refused(&both), format!("changes[1]: {why}"));
+
+    // In either order it is put right.
+    for edits in [
+        [remove("h", "iqn.a"), add("h", "iqn.f")],
+        [add("h", "iqn.f"), remove("h", "iqn.a")],
+        [remove("h", "iqn.a"), remove("h", "!iqn.b")],
+        [remove("h", "!iqn.b"), remove("h", "iqn.a")],
+        [
+            remove("h", "iqn.a"),
+            Edit::RemoveGroup {
+                target: "store".to_owned(),
+                name: "h".to_owned(),
+            },
+        ],
+    ] {
+        document.edited(&edits).expect("it admits nobody more");
+    }
+    // The last of all admits nobody, and the default group everybody anyway.
+    for edit in [remove("i", "iqn.c"), remove("all", "iqn.d")] {
+        document.edited(&[edit]).expect("as it was");
+    }
+}
