@@ -4,7 +4,8 @@
 //! these tables.
 
 use crate::control::reports::{DaemonState, DeviceReport, DeviceState, TargetReport};
-use crate::metrics::text::{Process, SessionSum};
+use crate::metrics::sums::SessionSum;
+use crate::metrics::text::Process;
 
 /// What Prometheus calls a metric of one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -377,31 +378,31 @@ pub const SESSION: &[Series<SessionSum>] = &[
         "pagecast_session_reads_total",
         BY_SESSION,
         "Read commands that have ended.",
-        |s| Whole(s.counters.reads),
+        |s| Whole(s.done.counters.reads),
     ),
     counter(
         "pagecast_session_read_bytes_total",
         BY_SESSION,
         "Bytes sent for them.",
-        |s| Whole(s.counters.read_bytes),
+        |s| Whole(s.done.counters.read_bytes),
     ),
     counter(
         "pagecast_session_writes_total",
         BY_SESSION,
         "Write commands that have ended.",
-        |s| Whole(s.counters.writes),
+        |s| Whole(s.done.counters.writes),
     ),
     counter(
         "pagecast_session_write_bytes_total",
         BY_SESSION,
         "Bytes received for them.",
-        |s| Whole(s.counters.write_bytes),
+        |s| Whole(s.done.counters.write_bytes),
     ),
     counter(
         "pagecast_session_other_commands_total",
         BY_SESSION,
         "Other commands that have ended.",
-        |s| Whole(s.counters.other),
+        |s| Whole(s.done.counters.other),
     ),
 ];
 

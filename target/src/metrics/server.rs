@@ -15,6 +15,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use thiserror::Error;
 use tracing::{debug, warn};
 
+use super::sums::SessionSums;
 use super::text::{CONTENT_TYPE, Snapshot};
 use crate::config::MetricsConfig;
 use crate::control::Management;
@@ -141,6 +142,8 @@ fn accept_until(listener: &TcpListener, stopped: &UnixStream, daemon: &Weak<dyn 
 #[derive(Default)]
 struct Clients {
     list: Mutex<HashMap<u64, Client>>,
+    /// What they were told of sessions.
+    sums: Mutex<SessionSums>,
 }
 
 /// What it takes to end a client.
@@ -174,8 +177,8 @@ impl Clients {
         };
         let daemon = Weak::clone(daemon);
         let serve = move || {
-            let _leave = leave;
-            if let Err(error) = serve(&stream, &daemon) {
+            let leave = leave;
+            if let Err(error) = serve(&stream, &daemon, &leave.clients.sums) {
                 debug!(%error, "a client of the metrics port");
             }
         };
@@ -222,18 +225,28 @@ impl Drop for Leave {
 }
 
 /// One request, one answer, and the connection is closed.
-fn serve(stream: &TcpStream, daemon: &Weak<dyn Management>) -> io::Result<()> {
+fn serve(
+    stream: &TcpStream,
+    daemon: &Weak<dyn Management>,
+    sums: &Mutex<SessionSums>,
+) -> io::Result<()> {
     // Whether an accepted socket blocks is not the listener's to say on Linux; on others it is.
     stream.set_nonblocking(false)?;
     let _ = stream.set_nodelay(true);
     let answer = match read_request(stream)? {
-        Request::Get(path) => match daemon.upgrade() {
-            Some(daemon) => page(&path, &*daemon),
-            None => Answer::plain("503 Service Unavailable", "the daemon is stopping\n"),
+        Request::Page { path, head } => Answer {
+            head,
+            ..match daemon.upgrade() {
+                Some(daemon) => page(&path, &*daemon, sums),
+                None => Answer::plain("503 Service Unavailable", "the daemon is stopping\n"),
+            }
         },
         Request::Method => Answer {
-            more: "Allow: GET\r\n",
-            ..Answer::plain("405 Method Not Allowed", "only GET is served here\n")
+            more: "Allow: GET, HEAD\r\n",
+            ..Answer::plain(
+                "405 Method Not Allowed",
+                "only GET and HEAD are served here\n",
+            )
         },
         Request::TooLong => Answer::plain(
             "431 Request Header Fields Too Large",
@@ -248,11 +261,11 @@ fn serve(stream: &TcpStream, daemon: &Weak<dyn Management>) -> io::Result<()> {
     drain(stream)
 }
 
-fn page(path: &str, daemon: &dyn Management) -> Answer {
+fn page(path: &str, daemon: &dyn Management, sums: &Mutex<SessionSums>) -> Answer {
     match path {
         "/metrics" => Answer {
             content_type: CONTENT_TYPE,
-            ..Answer::plain("200 OK", &Snapshot::take(daemon).text())
+            ..Answer::plain("200 OK", &Snapshot::take(daemon, sums).text())
         },
         "/" => Answer {
             content_type: "text/html; charset=utf-8",
@@ -268,8 +281,13 @@ fn page(path: &str, daemon: &dyn Management) -> Answer {
 /// What a client wants.
 #[derive(Debug, PartialEq, Eq)]
 enum Request {
-    /// A page; the path without its query.
-    Get(String),
+    /// A page.
+    Page {
+        /// The path without its query.
+        path: String,
+        /// Only what would come before it (RFC 9110 section 9.3.2).
+        head: bool,
+    },
     /// Something else.
     Method,
     /// No request, as it does not end.
@@ -294,10 +312,12 @@ fn read_request(stream: &TcpStream) -> io::Result<Request> {
             return Ok(Request::Malformed);
         }
         head.extend_from_slice(piece.get(..bytes).unwrap_or_default());
-        if let Some(request) = parse(&head) {
+        // Whatever is beyond that belongs to a body, or makes the head too long.
+        let within = head.get(..MAX_REQUEST).unwrap_or(&head);
+        if let Some(request) = parse(within) {
             return Ok(request);
         }
-        if head.len() > MAX_REQUEST {
+        if head.len() >= MAX_REQUEST {
             return Ok(Request::TooLong);
         }
     }
@@ -313,12 +333,24 @@ fn parse(head: &[u8]) -> Option<Request> {
         Err(httparse::Error::TooManyHeaders) => return Some(Request::TooLong),
         Err(_) => return Some(Request::Malformed),
     }
-    let path = request.path.unwrap_or_default();
-    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    let path = path_of(request.path.unwrap_or_default()).to_owned();
     Some(match request.method {
-        Some("GET") => Request::Get(path.to_owned()),
+        Some("GET") => Request::Page { path, head: false },
+        Some("HEAD") => Request::Page { path, head: true },
         _ => Request::Method,
     })
+}
+
+/// The path in a request's target, without its query. The target may be a whole URL: every server takes those (RFC 9112 section 3.2.2),
+/// and here it is of no matter whose name is in it.
+fn path_of(target: &str) -> &str {
+    let target = target.split_once('?').map_or(target, |(path, _)| path);
+    match target.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => {
+            rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/")
+        }
+        _ => target,
+    }
 }
 
 /// Reads before it is too late, however slowly the bytes come.
@@ -357,6 +389,8 @@ struct Answer {
     /// Further header lines.
     more: &'static str,
     body: String,
+    /// The body is not sent.
+    head: bool,
 }
 
 impl Answer {
@@ -366,6 +400,7 @@ impl Answer {
             content_type: "text/plain; charset=utf-8",
             more: "",
             body: body.to_owned(),
+            head: false,
         }
     }
 
@@ -375,11 +410,13 @@ impl Answer {
             content_type,
             more,
             body,
+            head: without_body,
         } = self;
         let head = format!(
             "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n{more}Connection: close\r\n\r\n",
             body.len()
         );
+        let body = if *without_body { "" } else { body };
         let message = [head.as_bytes(), body.as_bytes()].concat();
         let until = Instant::now() + PATIENCE;
         let mut rest = &message[..];

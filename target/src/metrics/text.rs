@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
 
 use super::families::{
     ADAPTER, BUILD, DEVICE, DEVICE_INFO, DEVICE_TIMES, Family, Number, PORTAL, PROCESS, SESSION,
     SESSION_TIMES, Series, TARGET,
 };
+use super::sums::{SessionLabels, SessionSum, SessionSums, Times};
 use crate::control::Management;
-use crate::control::reports::{
-    DeviceReport, Latency, LatencyBuckets, SessionCounters, SessionReport, Stats, Status,
-    TargetReport,
-};
+use crate::control::reports::{DeviceReport, SessionReport, Stats, Status, TargetReport};
 
 /// What the text is called in HTTP.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -30,7 +29,7 @@ pub struct Snapshot {
     /// Its devices.
     pub devices: Vec<DeviceReport>,
     /// Who is logged in.
-    pub sessions: Vec<SessionReport>,
+    pub sessions: BTreeMap<SessionLabels, SessionSum>,
 }
 
 /// The process.
@@ -42,25 +41,9 @@ pub struct Process {
     pub stats: Stats,
 }
 
-/// What all sessions with the same labels have done.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SessionSum {
-    /// How many they are.
-    pub sessions: u64,
-    /// Connections that are up.
-    pub connections: u64,
-    /// Commands in flight.
-    pub in_flight: u64,
-    /// What they have done.
-    pub counters: SessionCounters,
-    /// Sums of times in microseconds: reads, writes, others.
-    sums_us: [u64; 3],
-    buckets: [[u64; 32]; 3],
-}
-
 impl Snapshot {
-    /// Asks the daemon.
-    pub fn take(daemon: &dyn Management) -> Self {
+    /// Asks the daemon. `sums` is what sessions had done before.
+    pub fn take(daemon: &dyn Management, sums: &Mutex<SessionSums>) -> Self {
         Self {
             process: Process {
                 status: daemon.status(),
@@ -68,7 +51,11 @@ impl Snapshot {
             },
             targets: daemon.targets(),
             devices: daemon.devices(),
-            sessions: daemon.sessions(),
+            sessions: {
+                // Held meanwhile: who looks later sees no less.
+                let mut sums = sums.lock().unwrap_or_else(PoisonError::into_inner);
+                sums.look(&daemon.sessions(), labels_of).clone()
+            },
         }
     }
 
@@ -137,18 +124,7 @@ impl Text {
         }
     }
 
-    fn sessions(&mut self, sessions: &[SessionReport]) {
-        let mut sums: BTreeMap<[String; 5], SessionSum> = BTreeMap::new();
-        for session in sessions {
-            let labels = [
-                session.initiator.clone(),
-                session.target.clone(),
-                session.transport.clone(),
-                session.group.clone(),
-                without_port(&session.peer),
-            ];
-            sums.entry(labels).or_default().add(session);
-        }
+    fn sessions(&mut self, sums: &BTreeMap<SessionLabels, SessionSum>) {
         let of = |(labels, sum)| {
             (
                 <[String; 5]>::each_ref(labels).map(String::as_str).to_vec(),
@@ -159,11 +135,7 @@ impl Text {
         self.series(SESSION, &sums);
         self.family(&SESSION_TIMES);
         for (labels, sum) in &sums {
-            let times = Times {
-                sums_us: sum.sums_us,
-                buckets: sum.buckets,
-            };
-            self.histograms(&SESSION_TIMES, labels, &times);
+            self.histograms(&SESSION_TIMES, labels, &sum.done.times);
         }
     }
 
@@ -250,52 +222,6 @@ impl Text {
     }
 }
 
-struct Times {
-    sums_us: [u64; 3],
-    buckets: [[u64; 32]; 3],
-}
-
-impl Times {
-    fn of(latency: &Latency, buckets: &LatencyBuckets) -> Self {
-        Self {
-            sums_us: [
-                latency.read.sum_us,
-                latency.write.sum_us,
-                latency.other.sum_us,
-            ],
-            buckets: [buckets.read, buckets.write, buckets.other],
-        }
-    }
-}
-
-impl SessionSum {
-    fn add(&mut self, session: &SessionReport) {
-        let SessionCounters {
-            reads,
-            read_bytes,
-            writes,
-            write_bytes,
-            other,
-        } = session.counters;
-        let counters = &mut self.counters;
-        self.sessions += 1;
-        self.connections += u64::from(session.connections);
-        self.in_flight += u64::from(session.in_flight);
-        counters.reads += reads;
-        counters.read_bytes += read_bytes;
-        counters.writes += writes;
-        counters.write_bytes += write_bytes;
-        counters.other += other;
-        let times = Times::of(&session.latency, &session.latency_buckets);
-        for kind in 0..3 {
-            self.sums_us[kind] += times.sums_us[kind];
-            for (sum, more) in self.buckets[kind].iter_mut().zip(times.buckets[kind]) {
-                *sum += more;
-            }
-        }
-    }
-}
-
 impl TargetReport {
     fn name(&self) -> &str {
         &self.name
@@ -306,6 +232,17 @@ impl DeviceReport {
     fn name(&self) -> &str {
         &self.name
     }
+}
+
+/// Not the number of the session, which is another one at every login.
+fn labels_of(session: &SessionReport) -> SessionLabels {
+    [
+        session.initiator.clone(),
+        session.target.clone(),
+        session.transport.clone(),
+        session.group.clone(),
+        without_port(&session.peer),
+    ]
 }
 
 /// The initiator's port is another one at every login.

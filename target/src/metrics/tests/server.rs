@@ -167,15 +167,76 @@ fn pages_and_refusals() {
     for path in ["/metric", "/metrics/", "/../etc/passwd", "*"] {
         assert!(get(&server, path).starts_with("HTTP/1.1 404 "), "{path}");
     }
-    for method in ["POST", "HEAD", "PUT", "DELETE", "OPTIONS", "get"] {
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "get"] {
         let answer = ask(
             &server,
             &format!("{method} /metrics HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\nab"),
         );
         assert!(answer.starts_with("HTTP/1.1 405 "), "{method}: {answer}");
-        assert!(answer.contains("\r\nAllow: GET\r\n"));
+        assert!(answer.contains("\r\nAllow: GET, HEAD\r\n"));
     }
     assert!(ask(&server, "GET /metrics HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "));
+}
+
+/// RFC 9112 section 3.2.2: a server takes these although clients send them to proxies alone.
+#[test]
+fn a_whole_url_is_as_good() {
+    let server = start();
+    for (target, expected) in [
+        ("http://here/metrics", "200"),
+        ("http://here:9464/metrics?x=http://there/", "200"),
+        ("HTTP://[::1]:9464/metrics", "200"),
+        ("http://here", "200"),
+        ("http://here?x", "200"),
+        ("http://here/metric", "404"),
+        ("ftp://here/metrics", "404"),
+        ("/metrics?next=http://here/no", "200"),
+        ("/http://here/metrics", "404"),
+    ] {
+        let answer = get(&server, target);
+        let expected = format!("HTTP/1.1 {expected} ");
+        assert!(answer.starts_with(&expected), "{target}: {answer}");
+    }
+}
+
+#[test]
+fn heads_alone() {
+    let server = start();
+    for path in ["/metrics", "/", "/no"] {
+        let whole = get(&server, path);
+        let (head, body) = whole.split_once("\r\n\r\n").expect("a head");
+        assert!(!body.is_empty());
+        let answer = ask(
+            &server,
+            &format!("HEAD {path} HTTP/1.1\r\nHost: here\r\n\r\n"),
+        );
+        assert_eq!(answer, format!("{head}\r\n\r\n"), "{path}");
+    }
+}
+
+/// However it comes: in one piece, or with the piece too much at once with the end.
+#[test]
+fn a_head_is_as_long_as_it_may_be() {
+    let server = start();
+    let request = |length: usize| {
+        let around = "GET / HTTP/1.1\r\nA: \r\n\r\n".len();
+        format!(
+            "GET / HTTP/1.1\r\nA: {}\r\n\r\n",
+            "x".repeat(length - around)
+        )
+    };
+    for (length, status) in [
+        (MAX_REQUEST, "200"),
+        (MAX_REQUEST + 1, "431"),
+        (MAX_REQUEST + 500, "431"),
+        (MAX_REQUEST + 1023, "431"),
+    ] {
+        let request = request(length);
+        assert_eq!(request.len(), length);
+        let answer = ask(&server, &request);
+        let expected = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&expected), "{length}: {answer}");
+    }
 }
 
 #[test]

@@ -4,8 +4,8 @@ use super::super::families::{Family, Kind, all};
 use super::*;
 use crate::config::{Endpoint, Portal, Transport};
 use crate::control::reports::{
-    AdapterReport, DaemonState, DeviceCounters, DeviceReservations, DeviceState, LatencySummary,
-    PortalReport, SrpReport, ZeroCopyReport,
+    AdapterReport, DaemonState, DeviceCounters, DeviceReservations, DeviceState, Latency,
+    LatencyBuckets, LatencySummary, PortalReport, SessionCounters, SrpReport, ZeroCopyReport,
 };
 
 // --- a strict reader of the format --------------------------------------------------------------------------------
@@ -286,11 +286,15 @@ fn snapshot() -> Snapshot {
             initiator_commands: BTreeMap::new(),
         }],
         devices: vec![device("disk0"), device("disk1")],
-        sessions: vec![
-            session(1, NASTY, "10.99.0.2:41000"),
-            session(2, NASTY, "10.99.0.2:41001"),
-            session(3, "other", "fe80::1"),
-        ],
+        sessions: {
+            let sessions = [
+                session(1, NASTY, "10.99.0.2:41000"),
+                session(2, NASTY, "10.99.0.2:41001"),
+                session(3, "other", "fe80::1"),
+            ];
+            let mut sums = SessionSums::default();
+            sums.look(&sessions, labels_of).clone()
+        },
     }
 }
 
