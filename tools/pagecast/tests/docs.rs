@@ -14,7 +14,7 @@ use common::{answer, answering, scratch};
 fn example(request: &Value) -> Value {
     let session = |change: Value| {
         let mut session = json!({
-            "id": 2, "initiator": "iqn.1993-08.org.debian:01:web", "target": "store", "transport": "iser",
+            "id": 2, "initiator": "iqn.1993-08.org.debian:01:web", "target": "store", "transport": "iser", "peer": "10.99.0.3",
             "group_before": "web", "group": "web", "luns_added": [], "luns_removed": [],
         });
         for (key, value) in change.as_object().expect("an object") {
