@@ -50,6 +50,12 @@ pub(crate) fn parameters(
     if !nexus.allows(pending.list.access()) {
         return Plan::Respond(Status::ReservationConflict.into());
     }
+    // Or it may have been write protected, or mapped so.
+    if matches!(pending.list, ParameterList::Unmap)
+        && let Err(sense) = check_writable(&nexus)
+    {
+        return Plan::Respond(Response::check_condition_of(&nexus.unit, sense));
+    }
     let planned = match pending.list {
         ParameterList::ModeSelect6 => mode::selected(&pending, data, mode::HeaderForm::Six),
         ParameterList::ModeSelect10 => mode::selected(&pending, data, mode::HeaderForm::Ten),

@@ -33,6 +33,8 @@ pub(crate) fn copy(
 
 /// Copy with its source ranges. All of them are checked before anything is copied.
 pub(super) fn ranges(command: &Command, data: &[u8], namespace: &Namespace<'_>) -> Planned {
+    // That may have changed while the data were under way.
+    namespace.check_writable()?;
     let unit = namespace.unit;
     let (capacity, block_size) = (unit.capacity(), unit.block_size());
     let limits = CopyLimits::of(block_size);

@@ -33,6 +33,8 @@ pub(crate) fn dataset_management(
 
 /// Dataset Management with its ranges.
 pub(super) fn ranges(command: &Command, data: &[u8], namespace: &Namespace<'_>) -> Planned {
+    // That may have changed while the data were under way.
+    namespace.check_writable()?;
     let data = data
         .get(..length(command))
         .ok_or(Status::DATA_SGL_LENGTH_INVALID)?;

@@ -296,11 +296,9 @@ fn data_are_for_the_namespace_that_was_meant() {
     let begin = |io: &mut Io| [&deallocate, &copy].map(|command| fetched(io, command));
     let unit = io.units.unit_numbered(THIN - 1);
     type Meanwhile = fn(&Io);
-    let meanwhile: [Meanwhile; 3] = [
+    let meanwhile: [Meanwhile; 2] = [
         |io| map(io, &[(PLAIN, 0)]),
         |io| map(io, &[(PLAIN, 0), (THIN, 3)]),
-        // What was admitted before goes on.
-        |io| map_with(io, &[(PLAIN, 0), (THIN, 1)], &[THIN]),
     ];
     for change in meanwhile {
         map(&io, &FIRST);
@@ -317,6 +315,14 @@ fn data_are_for_the_namespace_that_was_meant() {
             panic!("not a copy");
         };
         assert_eq!(segments[0].destination, io.disks[1].1.id());
+    }
+    // Write protection that comes meanwhile stops both.
+    map(&io, &FIRST);
+    let [deallocate, copy] = begin(&mut io);
+    map_with(&io, &FIRST, &[THIN]);
+    for (pending, data) in [(deallocate, &range()[..]), (copy, &copy_range)] {
+        let refused = status(io.queue.data(pending, data, &mut io.units));
+        assert_eq!(refused, Status::NAMESPACE_WRITE_PROTECTED);
     }
 }
 

@@ -486,10 +486,13 @@ fn parameters_are_for_the_unit_that_was_meant() {
     assert!(Arc::ptr_eq(maps.channel.unit(flush.unit), &maps.units[1]));
     assert!(!maps.units[1].write_cache() && maps.units[2].write_cache());
 
-    // Write protection that comes later does not stop it, either.
-    let unmap = maps.fetched(0, &UNMAP);
+    // Write protection that comes meanwhile stops it.
+    let [unmap, later] = [(); 2].map(|()| maps.fetched(0, &UNMAP));
     maps.map_with(&[(0, 0), (1, 2)], &[0]);
-    block(maps.channel.parameters(unmap, &UNMAP_LIST));
+    let refused = respond(maps.channel.parameters(unmap, &UNMAP_LIST));
+    assert_eq!(sense_of(&refused).code, codes::WRITE_PROTECTED);
+    maps.map(&[(0, 0), (1, 2)]);
+    block(maps.channel.parameters(later, &UNMAP_LIST));
 }
 
 /// EXTENDED COPY of eight blocks from one unit to another.
