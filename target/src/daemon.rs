@@ -392,6 +392,7 @@ impl Daemon {
         let table = Arc::new(DeviceTable::default());
         let (mut devices, mut missing) = (Vec::new(), Vec::new());
         let hanging = offline::hanging(&config.devices);
+        let seen_through = targets::ScsiPorts::new(&config);
         for device in &config.devices {
             if hanging.iter().any(|name| *name == *device.name) {
                 missing.push(Offline {
@@ -406,7 +407,7 @@ impl Daemon {
                 windows: &windows,
                 shards: count,
                 max_transfer: devices::max_transfer(adapters::staging_share(&settings)),
-                ports: targets::scsi_ports(&config, device.name.as_ref()),
+                ports: seen_through.of(&device.name),
             };
             match devices::open(table.number(), device, around, parts) {
                 Ok(opened) => {

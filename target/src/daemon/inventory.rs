@@ -6,7 +6,7 @@ use crate::config::{Config, DeviceConfig, Portal};
 use crate::device::Device;
 use crate::identity::MachineId;
 
-use super::targets::{self, Target};
+use super::targets::{self, ScsiPorts, Target};
 
 /// A snapshot. A change of the configuration makes a new one.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub struct Inventory {
     pub offline: Vec<Offline>,
     /// Every target, in the order of the configuration.
     pub targets: Vec<Arc<Target>>,
+    /// The SCSI ports that devices are seen through.
+    pub ports: ScsiPorts,
     /// What people should know of the configuration.
     pub warnings: Vec<String>,
 }
@@ -42,6 +44,7 @@ impl Inventory {
     ) -> Self {
         Self {
             targets: targets::of(&config, machine, &devices),
+            ports: ScsiPorts::new(&config),
             warnings: config.warnings(),
             config,
             devices,

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use pagecast_core::scsi::UnitId;
 
+use super::Control;
 use super::configure::Step;
 use super::inventory::Inventory;
 use super::management::session_report;
 use super::targets::Group;
-use super::{Control, targets};
 use crate::control::reports::{SessionChange, SessionReport};
 use crate::events::EventKind;
 use crate::session::Session;
@@ -70,8 +70,7 @@ impl Control {
             }
         }
         for device in &inventory.devices {
-            let ports = targets::scsi_ports(&inventory.config, &device.name);
-            device.unit.set_ports(ports);
+            device.unit.set_ports(inventory.ports.of(&device.name));
         }
         self.shared.set_inventory(Arc::clone(&inventory));
         let sessions: Vec<Arc<Session>> = self.shared.sessions().values().cloned().collect();
