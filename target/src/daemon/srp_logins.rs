@@ -11,6 +11,7 @@ use super::targets::Target;
 use super::tell::{Stranger, no_group};
 use super::{Control, Nexus, Origin};
 use crate::config::{Portal, Transport};
+use crate::session::Session;
 use crate::shard::messages::{CloseReason, ConnectionKey};
 use crate::shard::protocol::Protocol;
 use crate::shard::srp::Channel;
@@ -108,16 +109,21 @@ impl Control {
             target: login.target_port,
         };
         let joins = login.action == MultichannelAction::Maintain;
+        // Not one that is on its way out, as when an operator has ended it: the new channel takes its place.
         let existing = (self.sessions.get(&Nexus::Srp(nexus)))
-            .filter(|_| joins)
+            .filter(|session| joins && self.is_alive(session))
             .cloned();
+        let action = match existing {
+            Some(_) => login.action,
+            None => MultichannelAction::Terminate,
+        };
         // The name alone opens no door: a channel joins only from where its session could come as well.
         if let Some(session) = &existing
             && (*session.group() != *group.name || session.target != target.name)
         {
             return Err(AdmitError::NoGroup);
         }
-        if joins && self.nexuses.channels(nexus).len() >= MAX_CHANNELS {
+        if existing.is_some() && self.nexuses.channels(nexus).len() >= MAX_CHANNELS {
             return Err(AdmitError::Channels(MAX_CHANNELS));
         }
         // An initiator that is in already takes its own session's place.
@@ -148,7 +154,7 @@ impl Control {
         let depth = connection.reads_free;
 
         // Nothing can refuse the login any more but the accept itself.
-        let joined = self.nexuses.join(nexus, key, login.action);
+        let joined = self.nexuses.join(nexus, key, action);
         for displaced in &joined.displaced {
             self.end(*displaced, CloseReason::Replaced);
         }
@@ -160,11 +166,18 @@ impl Control {
             Origin::of(portal),
         );
         self.log_in(key, Nexus::Srp(nexus), &session);
-        let after = self.replaced_by(nexus, key, login.action);
+        let after = self.replaced_by(nexus, key, action);
         let answer = login.accept(initial, joined.result).to_vec();
         let answer = Answer::accept(request, answer, depth);
         self.answer_after(key, after, answer);
         Ok(())
+    }
+
+    /// Whether a session has a channel that is not about to end.
+    fn is_alive(&self, session: &Arc<Session>) -> bool {
+        let own = |other: &Arc<Session>| Arc::ptr_eq(other, session);
+        (self.connections.values())
+            .any(|entry| !entry.ending && entry.session.as_ref().is_some_and(own))
     }
 
     /// Connections of the nexus that a login ends. The initiator must not hear of its login before they are gone: a write of
