@@ -69,7 +69,7 @@ use buffers::Layout;
 use configure::Kept;
 use devices::{DeviceError, Surroundings};
 use inventory::{Inventory, Offline};
-use listeners::{TcpPortal, Troubles};
+use listeners::{Place, TcpPortal, Troubles};
 use logins::Waiting;
 use nvme_logins::Controllers;
 use reservations::Changer;
@@ -241,7 +241,7 @@ pub struct Control {
     ports: [Option<AdapterPort>; MAX_ADAPTERS],
     shards: Vec<ShardHandle>,
     /// The connection manager's listeners.
-    listeners: HashMap<ListenerId, config::Portal>,
+    listeners: HashMap<ListenerId, Place>,
     tcp_portals: Vec<TcpPortal>,
     /// Adapters that cannot be taken into service, by name: each is told of once.
     unusable: Vec<String>,
@@ -262,6 +262,8 @@ pub struct Control {
     orders: Option<crossbeam_channel::Sender<buffers::Order>>,
     /// Threads for NVMe hosts that authenticate; in tests there are none.
     authenticators: Option<crossbeam_channel::Sender<nvme_logins::Step>>,
+    /// Devices that threads attach to adapters; none where there are no threads, as in tests and before the daemon runs.
+    attaching: Option<Vec<adapters::Attaching>>,
     draining: bool,
     drained: usize,
     stopped: bool,
@@ -478,6 +480,7 @@ impl Daemon {
             next_session: 1,
             orders: None,
             authenticators: None,
+            attaching: None,
             draining: false,
             drained: 0,
             stopped: false,

@@ -1,6 +1,7 @@
 //! Devices whose stores are missing at the start, or go while they are served.
 
 mod adapters;
+mod portals;
 mod waits;
 
 use std::fs::{self, File};

@@ -275,6 +275,12 @@ impl Config {
         list
     }
 
+    /// All portals, each once, in the order of the configuration.
+    pub fn portals(&self) -> Vec<Portal> {
+        let listeners = self.listeners();
+        listeners.iter().map(|listener| listener.portal).collect()
+    }
+
     /// The document, for people to read and [`parse`](Self::parse) to read back. Secrets are not in it: where there are
     /// any, they have to be filled in first.
     pub fn to_json(&self) -> String {

@@ -128,6 +128,15 @@ pub enum ChangeError {
     /// The daemon ends.
     #[error("the daemon is stopping")]
     Stopping,
+    /// The daemon ends, and the change is kept already.
+    #[error(
+        "the daemon is stopping; the change is in {} already, and will be in force when it is started again",
+        file.display()
+    )]
+    StoppingKept {
+        /// In which file.
+        file: PathBuf,
+    },
 }
 
 /// Why reservations are not cleared.

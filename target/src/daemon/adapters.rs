@@ -1,14 +1,15 @@
 //! Adapters: taken into service when they are found, let go of when they are gone.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
+use std::thread::{self, JoinHandle};
 
 use pagecast_rdma::fabric::{Adapter, AdapterEvent, CompletionQueue, FabricError};
 
 use super::buffers::{BufferStock, Layout};
 use super::{Control, StartError, devices, layout};
 use crate::config::Settings;
-use crate::device::MAX_ADAPTERS;
+use crate::device::{Device, MAX_ADAPTERS};
 use crate::events::EventKind;
 use crate::shard::connection::MessageBuffers;
 use crate::shard::messages::{CloseReason, ShardMessage};
@@ -25,6 +26,14 @@ pub struct AdapterPort {
     pub queues: Vec<Arc<dyn CompletionQueue>>,
     /// Whether it is going away: no logins over it, and it is let go of after its last connection.
     pub gone: bool,
+}
+
+/// A device that a thread attaches to an adapter.
+#[derive(Debug)]
+pub(super) struct Attaching {
+    device: usize,
+    adapter: Weak<dyn Adapter>,
+    thread: JoinHandle<()>,
 }
 
 impl Control {
@@ -110,11 +119,11 @@ impl Control {
                 .send(ShardMessage::Port(number, Some(Box::new(share))));
         }
         if !local {
-            for device in &self.shared.inventory().devices {
-                device.attach(&adapter);
-            }
             tracing::info!(adapter = adapter.name(), "adapter in service");
             self.shared.adapters().push(Arc::clone(&adapter));
+            for device in &self.shared.inventory().devices {
+                self.attach(device, &adapter);
+            }
             self.shared.events.tell(EventKind::AdapterAdded {
                 adapter: adapter.name().to_owned(),
             });
@@ -127,6 +136,53 @@ impl Control {
         });
         self.count_message_bytes();
         Ok(number)
+    }
+
+    /// Has devices attached to adapters by threads from now on.
+    pub fn attach_by_threads(&mut self) {
+        self.attaching = Some(Vec::new());
+    }
+
+    /// Serves the page cache of a device over an adapter as well. What works there is tried with a page of its store, which may hang: from
+    /// when there are threads, one of them does it. Until it has, connections over the adapter are served without windows.
+    pub(super) fn attach(&mut self, device: &Arc<Device>, adapter: &Arc<dyn Adapter>) {
+        let Some(windows) = &device.windows else {
+            return;
+        };
+        if windows.cache(adapter).is_some() {
+            return;
+        }
+        let Some(attaching) = &mut self.attaching else {
+            return device.attach(adapter);
+        };
+        attaching.retain(|one| !one.thread.is_finished());
+        let is_same = |one: &Attaching| {
+            one.device == device.index && one.adapter.ptr_eq(&Arc::downgrade(adapter))
+        };
+        if attaching.iter().any(is_same) {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let (own, own_adapter) = (Arc::clone(device), Arc::clone(adapter));
+        let attaches = move || {
+            own.attach(&own_adapter);
+            // It may have gone meanwhile.
+            let stays = (shared.adapters().iter()).any(|other| Arc::ptr_eq(other, &own_adapter));
+            if !stays {
+                own.detach(&own_adapter);
+            }
+        };
+        let name = "device-attach".to_owned();
+        match thread::Builder::new().name(name).spawn(attaches) {
+            Ok(thread) => attaching.push(Attaching {
+                device: device.index,
+                adapter: Arc::downgrade(adapter),
+                thread,
+            }),
+            Err(error) => {
+                tracing::warn!(device = device.name, adapter = adapter.name(), %error, "no windows there: cannot start a thread");
+            }
+        }
     }
 
     /// Message buffers that were ordered have come.
@@ -223,12 +279,13 @@ impl Control {
             for shard in &self.shards {
                 shard.mail.send(ShardMessage::Port(number, None));
             }
-            for device in &self.shared.inventory().devices {
-                device.detach(&port.adapter);
-            }
             let mut adapters = self.shared.adapters();
             adapters.retain(|adapter| !Arc::ptr_eq(adapter, &port.adapter));
             drop(adapters);
+            // After that: whoever attaches one on a thread looks there when it is done.
+            for device in &self.shared.inventory().devices {
+                device.detach(&port.adapter);
+            }
             tracing::info!(adapter = port.adapter.name(), "adapter out of service");
             self.shared.events.tell(EventKind::AdapterRemoved {
                 adapter: port.adapter.name().to_owned(),

@@ -36,24 +36,19 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// What the control thread does for a change.
 #[derive(Debug)]
 pub enum Step {
-    /// Listen on these as well; on all or none.
+    /// Listen on these; on all or none.
     Listen {
-        /// Where.
+        /// Where, with those that there are already and stay.
         portals: Vec<Portal>,
         /// Whether it does.
         answer: Sender<Result<(), String>>,
     },
-    /// Listen there no more.
-    Unlisten {
-        /// Where.
-        portals: Vec<Portal>,
-    },
+    /// Listen where the configuration in force says after all.
+    Unlisten,
     /// Serve something else from now on.
     Commit {
         /// What.
         inventory: Arc<Inventory>,
-        /// Where to listen no more.
-        unlisten: Vec<Portal>,
         /// Dropped when no command is on its way any more to what its session sees no more.
         drained: Sender<()>,
         /// What it means for sessions.
@@ -215,15 +210,15 @@ impl Shared {
         } = proposal;
         let before = self.inventory();
         let plan = self.plan(&before, &config, &difference)?;
-        let listening = self.listen_on(&difference.portals_added)?;
+        self.listen_on(&config, &difference)?;
         if let Err(error) = self.metrics.change(config.metrics.as_ref()) {
-            self.step(Step::Unlisten { portals: listening });
+            self.step(Step::Unlisten);
             return Err(ChangeError::Failed(error.to_string()));
         }
         if unsaved && let Err(error) = self.write(&document) {
             // It did a moment ago.
             let _ = self.metrics.change(before.config.metrics.as_ref());
-            self.step(Step::Unlisten { portals: listening });
+            self.step(Step::Unlisten);
             return Err(error);
         }
         *kept = document;
@@ -252,14 +247,18 @@ impl Shared {
             .collect();
         drop(before);
         let sizes = plan.sizes;
-        report.sessions =
-            self.commit(inventory, difference.portals_removed, &mut report.warnings)?;
+        // From here on the file has it, whatever becomes of this process.
+        let file = self.kept.file.clone();
+        let stopping = || match file {
+            Some(file) => ChangeError::StoppingKept { file },
+            None => ChangeError::Stopping,
+        };
+        report.sessions = (self.commit(inventory, &mut report.warnings)).ok_or_else(stopping)?;
         for device in leaving {
             self.close(device, &mut report.warnings);
         }
         if !plan.later.is_empty() {
-            let (changes, _) = self.open_again(&plan.later)?;
-            report.sessions.extend(changes);
+            report.sessions.extend(self.open_again(&plan.later));
             for offline in &self.inventory().offline {
                 if plan.later.contains(&offline.config.name.to_string()) {
                     report.warnings.push(format!(
@@ -289,29 +288,29 @@ impl Shared {
         Inventory::new(config, &self.machine, devices, offline)
     }
 
-    fn listen_on(&self, portals: &[Portal]) -> Result<Vec<Portal>, ChangeError> {
-        if portals.is_empty() {
-            return Ok(Vec::new());
+    /// Listens where it will have to, before anything is changed.
+    fn listen_on(&self, config: &Config, difference: &Difference) -> Result<(), ChangeError> {
+        if difference.portals_added.is_empty() && difference.portals_removed.is_empty() {
+            return Ok(());
         }
         let (answer, answered) = bounded(1);
         self.step(Step::Listen {
-            portals: portals.to_vec(),
+            portals: config.portals(),
             answer,
         });
         match answered.recv() {
-            Ok(Ok(())) => Ok(portals.to_vec()),
-            Ok(Err(why)) => Err(ChangeError::Failed(why)),
+            Ok(listening) => listening.map_err(ChangeError::Failed),
             Err(_) => Err(ChangeError::Stopping),
         }
     }
 
-    /// Serves it from now on. Waits until commands have ended whose sessions see their device no more.
+    /// Serves it from now on, if the daemon does not stop just now. Waits until commands have ended whose sessions see their device no
+    /// more.
     pub(super) fn commit(
         &self,
         inventory: Inventory,
-        unlisten: Vec<Portal>,
         warnings: &mut Vec<String>,
-    ) -> Result<Vec<SessionChange>, ChangeError> {
+    ) -> Option<Vec<SessionChange>> {
         // Not before: devices of a change that is not made are closed again.
         for device in &inventory.devices {
             self.table.insert(device);
@@ -320,18 +319,17 @@ impl Shared {
         let (drained, until_drained) = bounded(0);
         self.step(Step::Commit {
             inventory: Arc::new(inventory),
-            unlisten,
             drained,
             answer,
         });
-        let changes = answered.recv().map_err(|_| ChangeError::Stopping)?;
+        let changes = answered.recv().ok()?;
         if !is_drained(&until_drained, PATIENCE) {
             warnings.push(format!(
                 "some commands on what was taken away have not ended within {} s; they still may",
                 PATIENCE.as_secs()
             ));
         }
-        Ok(changes)
+        Some(changes)
     }
 
     fn write(&self, document: &Document) -> Result<(), ChangeError> {

@@ -20,11 +20,61 @@ use crate::events::EventKind;
 /// has pings of its own; these are for where they are switched off.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
+/// A listener: one of those that a portal needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) portal: Portal,
+    address: ListenAddress,
+}
+
+impl Place {
+    /// Those of one portal among `all`. An IPv6 listener takes IPv6 only, so the wildcard for both is two listeners, unless others are there
+    /// for IPv4.
+    fn of(portal: Portal, all: &[Portal]) -> Vec<Self> {
+        let has_ipv4 = |port: u16| {
+            all.iter().any(|other| {
+                let is_ipv4 = matches!(other.endpoint, Endpoint::Ip { address: IpAddr::V4(_), port: its } if its == port);
+                is_ipv4 && other.transport.is_rdma() == portal.transport.is_rdma()
+            })
+        };
+        let ip = |address, port| ListenAddress::Ip(SocketAddr::new(address, port));
+        let addresses = match portal.endpoint {
+            Endpoint::Ip { address, port }
+                if address.is_unspecified() && address.is_ipv6() && !has_ipv4(port) =>
+            {
+                vec![ip(Ipv4Addr::UNSPECIFIED.into(), port), ip(address, port)]
+            }
+            Endpoint::Ip { address, port } => vec![ip(address, port)],
+            Endpoint::Service { service_id } => {
+                vec![ListenAddress::Service(ServiceId(service_id.value()))]
+            }
+        };
+        let place = |address| Self { portal, address };
+        addresses.into_iter().map(place).collect()
+    }
+
+    /// Whether there cannot be both.
+    fn is_in_the_way_of(&self, other: &Self) -> bool {
+        if self.portal.transport.is_rdma() != other.portal.transport.is_rdma() {
+            return false;
+        }
+        match (self.address, other.address) {
+            (ListenAddress::Ip(one), ListenAddress::Ip(other)) => {
+                let overlap = one.ip() == other.ip()
+                    || one.ip().is_unspecified()
+                    || other.ip().is_unspecified();
+                one.port() == other.port() && one.is_ipv4() == other.is_ipv4() && overlap
+            }
+            (one, other) => one == other,
+        }
+    }
+}
+
 /// A TCP socket that listens.
 #[derive(Debug)]
 pub(super) struct TcpPortal {
     socket: TcpListener,
-    portal: Portal,
+    place: Place,
     /// Whether the control thread's sleep ends when somebody connects.
     pub(super) watched: bool,
 }
@@ -39,9 +89,7 @@ impl TcpPortal {
 impl Control {
     /// Listens on every portal. Those whose address is not there yet are tried again later.
     pub(super) fn listen(&mut self, config: &Config) -> Result<(), StartError> {
-        let portals: Vec<Portal> = (config.listeners().iter())
-            .map(|listener| listener.portal)
-            .collect();
+        let portals = config.portals();
         for &portal in &portals {
             match self.listen_on(portal, &portals) {
                 Err(error) if is_absent(&error) => self.note_silent(portal, why(&error)),
@@ -78,11 +126,11 @@ impl Control {
     /// The adapter under a listener is gone.
     pub(super) fn listener_lost(&mut self, listener: ListenerId) {
         self.manager.unlisten(listener);
-        let Some(portal) = self.listeners.remove(&listener) else {
+        let Some(Place { portal, .. }) = self.listeners.remove(&listener) else {
             return;
         };
         // All of it, if it had several listeners.
-        self.drop_listeners(&[portal]);
+        self.drop_listeners(portal);
         self.note_silent(portal, "its RDMA device is gone".to_owned());
         // Another device may have the address already.
         self.listen_again();
@@ -103,78 +151,97 @@ impl Control {
     }
 
     fn all_portals(&self) -> Vec<Portal> {
-        let inventory = self.shared.inventory();
-        let targets = inventory.config.targets.iter();
-        targets
-            .flat_map(|target| &target.portals)
-            .copied()
+        self.shared.inventory().config.portals()
+    }
+
+    /// The listeners that portals need, but for those that are tried again by themselves.
+    fn needed(&self, portals: &[Portal]) -> Vec<Place> {
+        let silent = self.shared.troubles.portals();
+        let is_silent = |portal: Portal| silent.iter().any(|(other, _)| *other == portal);
+        (portals.iter())
+            .filter(|&&portal| !is_silent(portal))
+            .flat_map(|&portal| Place::of(portal, portals))
             .collect()
     }
 
-    /// Listens on these as well, on all or none.
+    /// The listeners that there are.
+    fn places(&self) -> Vec<Place> {
+        let tcp = self.tcp_portals.iter().map(|portal| portal.place);
+        self.listeners.values().copied().chain(tcp).collect()
+    }
+
+    /// Listens on these portals, on all or none; where that takes it, no more on others. Those that are in nobody's way listen on until
+    /// [`listen_as_configured`](Self::listen_as_configured).
     pub(super) fn listen_on_all(&mut self, portals: &[Portal]) -> Result<(), String> {
         if self.draining {
             return Err("the daemon is stopping".to_owned());
         }
-        let mut all = self.all_portals();
-        all.extend(portals);
-        for (done, &portal) in portals.iter().enumerate() {
-            if let Err(error) = self.listen_on(portal, &all) {
-                self.unlisten(portals.get(..=done).unwrap_or_default());
+        let (needed, there) = (self.needed(portals), self.places());
+        let missing: Vec<Place> = (needed.iter())
+            .filter(|place| !there.contains(place))
+            .copied()
+            .collect();
+        let is_in_the_way = |place: &Place| missing.iter().any(|new| place.is_in_the_way_of(new));
+        self.close_listeners(|place| !needed.contains(place) && is_in_the_way(place));
+        for &place in &missing {
+            if let Err(error) = self.listen_at(place) {
+                self.listen_as_configured();
                 return Err(error.to_string());
+            }
+        }
+        for portal in portals {
+            if missing.iter().any(|place| place.portal == *portal) {
+                tracing::info!(%portal, "listening");
             }
         }
         Ok(())
     }
 
-    /// Listens there no more. Who came in there stays.
-    pub(super) fn unlisten(&mut self, portals: &[Portal]) {
-        self.drop_listeners(portals);
-        (self.shared.troubles.portals()).retain(|(portal, _)| !portals.contains(portal));
-        for portal in portals {
-            tracing::info!(%portal, "not listening any more");
+    /// Listens where the configuration in force says, and nowhere else. Who came in elsewhere stays.
+    pub(super) fn listen_as_configured(&mut self) {
+        if self.draining {
+            return;
+        }
+        let portals = self.all_portals();
+        (self.shared.troubles.portals()).retain(|(portal, _)| portals.contains(portal));
+        let (needed, there) = (self.needed(&portals), self.places());
+        self.close_listeners(|place| !needed.contains(place));
+        for place in there {
+            if !portals.contains(&place.portal) {
+                tracing::info!(portal = %place.portal, address = ?place.address, "not listening any more");
+            }
+        }
+        // None, but after a change that could not be made.
+        let there = self.places();
+        for place in needed.into_iter().filter(|place| !there.contains(place)) {
+            if let Err(error) = self.listen_at(place) {
+                self.drop_listeners(place.portal);
+                self.note_silent(place.portal, why(&error));
+            }
         }
     }
 
-    fn drop_listeners(&mut self, portals: &[Portal]) {
+    fn close_listeners(&mut self, goes: impl Fn(&Place) -> bool) {
         let manager = &mut self.manager;
-        self.listeners.retain(|&listener, portal| {
-            let stays = !portals.contains(portal);
+        self.listeners.retain(|&listener, place| {
+            let stays = !goes(place);
             if !stays {
                 manager.unlisten(listener);
             }
             stays
         });
-        self.tcp_portals
-            .retain(|portal| !portals.contains(&portal.portal));
+        self.tcp_portals.retain(|portal| !goes(&portal.place));
+    }
+
+    fn drop_listeners(&mut self, portal: Portal) {
+        self.close_listeners(|place| place.portal == portal);
     }
 
     /// Listens on one portal of `all`; on all of its addresses or none.
     fn listen_on(&mut self, portal: Portal, all: &[Portal]) -> Result<(), StartError> {
-        let has_ipv4 = |port: u16| {
-            all.iter().any(|portal| {
-                matches!(portal.endpoint, Endpoint::Ip { address: IpAddr::V4(_), port: other } if other == port)
-            })
-        };
-        let addresses = match portal.endpoint {
-            // An IPv6 listener takes IPv6 only, so the wildcard for both is two listeners.
-            Endpoint::Ip { address, port }
-                if address.is_unspecified() && address.is_ipv6() && !has_ipv4(port) =>
-            {
-                let both = [Ipv4Addr::UNSPECIFIED.into(), address];
-                both.map(|address| ListenAddress::Ip(SocketAddr::new(address, port)))
-                    .to_vec()
-            }
-            Endpoint::Ip { address, port } => {
-                vec![ListenAddress::Ip(SocketAddr::new(address, port))]
-            }
-            Endpoint::Service { service_id } => {
-                vec![ListenAddress::Service(ServiceId(service_id.value()))]
-            }
-        };
-        for address in addresses {
-            if let Err(error) = self.listen_at(address, portal) {
-                self.drop_listeners(&[portal]);
+        for place in Place::of(portal, all) {
+            if let Err(error) = self.listen_at(place) {
+                self.drop_listeners(portal);
                 return Err(error);
             }
         }
@@ -182,7 +249,8 @@ impl Control {
         Ok(())
     }
 
-    fn listen_at(&mut self, address: ListenAddress, portal: Portal) -> Result<(), StartError> {
+    fn listen_at(&mut self, place: Place) -> Result<(), StartError> {
+        let Place { portal, address } = place;
         let failed = |source: FabricError| {
             let hint = hint(&source);
             StartError::Listen {
@@ -205,16 +273,22 @@ impl Control {
                 })?;
                 self.tcp_portals.push(TcpPortal {
                     socket,
-                    portal,
+                    place,
                     watched: false,
                 });
             }
             address => {
                 let id = self.manager.listen(address, BACKLOG).map_err(failed)?;
-                self.listeners.insert(id, portal);
+                self.listeners.insert(id, place);
             }
         }
         Ok(())
+    }
+
+    /// Whether there is no target at a portal: it listens for a change that is not in force yet. Whoever comes so early is to hear that nobody
+    /// is there, and to try again, not that the target is unknown.
+    pub(super) fn is_early(&self, portal: Portal) -> bool {
+        self.shared.inventory().targets_at(portal).next().is_none()
     }
 
     /// Takes in those who connected over TCP, and says whether there was anybody.
@@ -224,7 +298,7 @@ impl Control {
             // Bounded, so that a storm of connections does not keep mail waiting.
             for _ in 0..16 {
                 match listener.socket.accept() {
-                    Ok((socket, peer)) => arrived.push((socket, peer, listener.portal)),
+                    Ok((socket, peer)) => arrived.push((socket, peer, listener.place.portal)),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) => {
                         // Out of descriptors, say. Who waits is turned away, so that the listener is quiet until the next one.
@@ -239,6 +313,10 @@ impl Control {
         }
         let any = !arrived.is_empty();
         for (socket, peer, portal) in arrived {
+            if self.is_early(portal) {
+                tracing::debug!(%peer, %portal, "there is no target here yet");
+                continue;
+            }
             if let Err(error) = self.adopt_stream(socket, peer, portal) {
                 self.accept_trouble.note(&format!("{peer}: {error}"));
             }

@@ -142,7 +142,12 @@ impl Control {
     /// Answers a connection request.
     pub(super) fn login(&mut self, request: &ConnectRequest) {
         let connection = request.connection;
-        let refused = match self.listeners.get(&request.listener).copied() {
+        let refused = match self
+            .listeners
+            .get(&request.listener)
+            .map(|place| place.portal)
+        {
+            Some(portal) if self.is_early(portal) => Some(Vec::new()),
             Some(portal) if portal.transport == Transport::Srp => {
                 let refused = self.admit_srp(request, portal).err();
                 refused.map(|reject| reject.map_or_else(Vec::new, |reject| reject.emit().to_vec()))

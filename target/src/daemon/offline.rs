@@ -334,7 +334,7 @@ impl Shared {
         tracing::info!(device = %device.name, "its store was gone, and there is one again; opening it anew");
         let inventory = self.remade(config, devices, offline);
         let mut warnings = Vec::new();
-        if self.commit(inventory, Vec::new(), &mut warnings).is_err() {
+        if self.commit(inventory, &mut warnings).is_none() {
             return false;
         }
         // Commands on it that do not end keep nobody from changing anything.
@@ -388,7 +388,7 @@ impl Shared {
         drop(before);
         let inventory = self.remade(config, devices, offline);
         let mut warnings = Vec::new();
-        if self.commit(inventory, Vec::new(), &mut warnings).is_err() {
+        if self.commit(inventory, &mut warnings).is_none() {
             return false;
         }
         tracing::info!(device = %device.name, "device online");

@@ -186,11 +186,9 @@ impl Shared {
         }
     }
 
-    /// Opens devices that are offline, and serves those that can be opened: for a change, whose lock is held. Returns what it means for sessions, and whether there was any.
-    pub(super) fn open_again(
-        &self,
-        names: &[String],
-    ) -> Result<(Vec<SessionChange>, bool), ChangeError> {
+    /// Opens devices that are offline, and serves those that can be opened: for a change, whose lock is held. Returns what it means for
+    /// sessions.
+    pub(super) fn open_again(&self, names: &[String]) -> Vec<SessionChange> {
         let before = self.inventory();
         let config = before.config.clone();
         let (mut devices, mut offline) = (Vec::new(), Vec::new());
@@ -223,13 +221,12 @@ impl Shared {
         }
         drop(before);
         let inventory = self.remade(config, devices, offline);
-        let changes = if opened {
-            self.commit(inventory, Vec::new(), &mut Vec::new())?
-        } else {
-            self.set_inventory(Arc::new(inventory));
-            Vec::new()
-        };
-        Ok((changes, opened))
+        if opened {
+            // A daemon that stops serves nobody any more.
+            return (self.commit(inventory, &mut Vec::new())).unwrap_or_default();
+        }
+        self.set_inventory(Arc::new(inventory));
+        Vec::new()
     }
 
     /// Closes a device that nobody sees any more, once its last command has ended.

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use pagecast_core::scsi::UnitId;
 
-use super::Control;
 use super::configure::Step;
 use super::inventory::Inventory;
 use super::management::session_report;
 use super::targets::Group;
+use super::Control;
 use crate::control::reports::{SessionChange, SessionReport};
 use crate::events::EventKind;
 use crate::session::Session;
@@ -23,16 +23,15 @@ impl Control {
         // Whoever asked may be gone.
         match step {
             Step::Listen { portals, answer } => drop(answer.send(self.listen_on_all(&portals))),
-            Step::Unlisten { portals } => self.unlisten(&portals),
+            Step::Unlisten => self.listen_as_configured(),
             Step::Commit {
                 inventory,
-                unlisten,
                 drained,
                 answer,
             } => {
-                self.unlisten(&unlisten);
                 let mut lost = Vec::new();
                 let changes = self.serve(inventory, &mut lost);
+                self.listen_as_configured();
                 lost.sort_unstable();
                 lost.dedup();
                 let lost: Arc<[UnitId]> = lost.into();
@@ -50,14 +49,10 @@ impl Control {
     fn serve(&mut self, inventory: Arc<Inventory>, lost: &mut Vec<UnitId>) -> Vec<SessionChange> {
         let before = self.shared.inventory();
         // An adapter may have come while they were opened.
-        for port in self.ports.iter().flatten() {
+        let adapters = self.shared.adapters().clone();
+        for adapter in adapters {
             for device in &inventory.devices {
-                let windows = device.windows.as_ref();
-                if windows.is_some_and(|windows| windows.cache(&port.adapter).is_none())
-                    && port.adapter.capabilities().max_work_requests > 0
-                {
-                    device.attach(&port.adapter);
-                }
+                self.attach(device, &adapter);
             }
         }
         // Or have gone.

@@ -58,6 +58,7 @@ impl Daemon {
         };
         let orders = buffers::keeper(self.control_address.clone()).map_err(thread_error)?;
         self.control.order_from(orders);
+        self.control.attach_by_threads();
         self.control
             .authenticate_by_threads()
             .map_err(thread_error)?;

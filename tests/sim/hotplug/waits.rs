@@ -114,3 +114,36 @@ fn a_device_that_grows_while_it_goes() {
     assert_eq!(luns_of(&world), ["disk1"]);
     world.finish();
 }
+
+/// An adapter comes while a store hangs: whoever comes in over it is served, without windows at first.
+#[test]
+fn an_adapter_that_comes_while_a_store_hangs() {
+    let mut world = Setup::new(5).pluggable().build();
+    world.daemon.control.attach_by_threads();
+    let store = Arc::clone(world.store());
+    store.hold(Kind::Populate);
+    let there = std::net::SocketAddr::from(([10, 0, 1, 1], 5555));
+    world.plug("target-b", there.ip());
+    world.daemon.control.look_around();
+    world.run_until(|_| (store.held() > 0).then_some(()));
+    let has_windows = |world: &World| {
+        let device = world.device("disk0").expect("it is served");
+        let windows = device.windows.as_ref().expect("zero copy");
+        windows.adapters().len() == 2
+    };
+    let options = world.options(0);
+    let (channel, state) = world.connect_to(0, there, options);
+    assert_eq!(state, pagecast_initiator::ChannelState::Up);
+    world.read(0, channel, 0, 8);
+    // What is changed meanwhile does not ask again.
+    world.must_change(vec![add_device(
+        r#"{ "name": "disk1", "backend": "memory", "size": "1MiB", "zero_copy": "off" }"#,
+    )]);
+    assert!(store.held() == 1 && !has_windows(&world));
+    store.release();
+    world.run_until(|world| has_windows(world).then_some(()));
+    world.initiators[0]
+        .disconnect(channel)
+        .expect("a disconnect");
+    world.finish();
+}
