@@ -1,7 +1,7 @@
 //! An adapter for connections that need none.
 //!
 //! What moves data without RDMA (iSCSI over TCP) still wants staging pools, and those are made of registered memory.
-//! [`LocalAdapter`] registers memory with nobody, and [`NoFabric`] is the provider of a daemon that serves no RDMA portal.
+//! [`LocalAdapter`] registers memory with nobody, and [`NoFabric`] is the provider of a daemon without RDMA.
 
 use std::any::Any;
 use std::net::SocketAddr;
@@ -140,7 +140,7 @@ impl CompletionQueue for SilentQueue {
     }
 }
 
-/// The provider of a daemon without RDMA portals: no adapter, nothing to listen on, and no event ever.
+/// The provider of a daemon where there was no RDMA at the start: no adapter, nothing to listen on, and no event ever.
 #[derive(Debug)]
 pub struct NoFabric;
 
@@ -164,7 +164,7 @@ struct NoConnections {
 
 fn no_device<T>() -> Result<T, FabricError> {
     Err(FabricError::NoDevice(
-        "no RDMA portal is configured".to_owned(),
+        "there was none when the daemon was started; when there is one, start it again".to_owned(),
     ))
 }
 
@@ -296,7 +296,7 @@ mod tests {
             ListenAddress::Service(ServiceId(0x0106_1234)),
         ] {
             let refused = manager.listen(at, 1).unwrap_err();
-            assert!(refused.to_string().contains("no RDMA portal"), "{refused}");
+            assert!(refused.to_string().contains("start it again"), "{refused}");
         }
         assert!(manager.next_event().unwrap().is_none());
         assert!(!is_readable(manager.event_fd()));

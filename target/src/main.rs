@@ -88,14 +88,15 @@ impl Observer for Starter {
     }
 }
 
-/// The provider of RDMA that the configuration needs. Where `every` transport is asked for and there is no RDMA, those that
-/// need none are what is left of the configuration.
+/// The provider of RDMA, also if the configuration does not need it yet: a change may. Where `every` transport is asked for and there
+/// is no RDMA, those that need none are what is left of the configuration.
 fn open_fabric(config: Config, every: bool) -> Result<(Config, Arc<dyn Fabric>), FabricError> {
-    if !config.needs_rdma() {
-        return Ok((config, Arc::new(NoFabric)));
-    }
     match VerbsFabric::open() {
         Ok(fabric) => Ok((config, fabric)),
+        Err(error) if !config.needs_rdma() => {
+            tracing::debug!(%error, "no portal needs RDMA, and there is none");
+            Ok((config, Arc::new(NoFabric)))
+        }
         Err(error) if every => {
             tracing::warn!(%error, "serving iscsi-tcp alone");
             Ok((config.without_rdma(), Arc::new(NoFabric)))

@@ -39,6 +39,9 @@ pub(super) struct Attaching {
 impl Control {
     /// Takes adapters into service that were not there before. Slow: registers their buffers.
     pub fn find_adapters(&mut self) -> Result<(), StartError> {
+        if !self.needs_adapters() {
+            return Ok(());
+        }
         for adapter in self.fabric.adapters()? {
             if self.port_of(&adapter).is_none() {
                 self.add_adapter(adapter)?;
@@ -47,7 +50,12 @@ impl Control {
         Ok(())
     }
 
-    /// Looks for adapters that were plugged in, and for the addresses that they bring.
+    /// Whether adapters are of any use. Where all is TCP they are other people's, and their memory is for something else.
+    fn needs_adapters(&self) -> bool {
+        self.shared.inventory().config.needs_rdma()
+    }
+
+    /// Looks for adapters that were plugged in, or that nobody needed before, and for the addresses that they bring.
     pub fn look_around(&mut self) {
         let adapters = self.fabric.adapters().unwrap_or_else(|error| {
             tracing::debug!(%error, "looking for adapters");
@@ -55,8 +63,9 @@ impl Control {
         });
         self.unusable
             .retain(|name| adapters.iter().any(|adapter| adapter.name() == name));
+        let needed = self.needs_adapters();
         for adapter in adapters {
-            if self.port_of(&adapter).is_some() {
+            if !needed || self.port_of(&adapter).is_some() {
                 continue;
             }
             let name = adapter.name().to_owned();

@@ -252,7 +252,7 @@ impl Control {
     fn listen_at(&mut self, place: Place) -> Result<(), StartError> {
         let Place { portal, address } = place;
         let failed = |source: FabricError| {
-            let hint = hint(&source);
+            let hint = hint(&source, portal.transport.is_rdma());
             StartError::Listen {
                 portal: portal.to_string(),
                 source,
@@ -405,14 +405,20 @@ fn why(error: &StartError) -> String {
 }
 
 /// What to do when a portal cannot listen.
-fn hint(error: &FabricError) -> &'static str {
+fn hint(error: &FabricError, is_rdma: bool) -> &'static str {
     match error {
+        FabricError::NoDevice(_) => {
+            "; iscsi-tcp needs none: leave out the other transports (pagecast target add NAME --portal iscsi-tcp)"
+        }
         FabricError::Call { source, .. } => match source.kind() {
             std::io::ErrorKind::AddrInUse => {
                 "; another program listens there: stop it, or choose another \"port\""
             }
+            std::io::ErrorKind::AddrNotAvailable if is_rdma => {
+                "; no interface of this machine that RDMA works over has that address: use one that has, or \"0.0.0.0\""
+            }
             std::io::ErrorKind::AddrNotAvailable => {
-                "; no interface of this machine that could serve it has that address: use one that has, or \"0.0.0.0\""
+                "; no interface of this machine has that address: use one that has, or \"0.0.0.0\""
             }
             _ => "",
         },

@@ -112,13 +112,17 @@ impl Daemon {
     }
 
     fn call(&mut self, method: &str, params: &str) -> Value {
+        self.answer(method, params)["result"].take()
+    }
+
+    fn answer(&mut self, method: &str, params: &str) -> Value {
         let line = format!(
             "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"{method}\",\"params\":{params}}}\n"
         );
         self.stream.write_all(line.as_bytes()).expect("sent");
         let mut answer = String::new();
         self.lines.read_line(&mut answer).expect("an answer");
-        serde_json::from_str::<Value>(&answer).expect("JSON")["result"].take()
+        serde_json::from_str(&answer).expect("JSON")
     }
 
     fn devices(&mut self) -> Vec<Value> {
@@ -306,4 +310,30 @@ fn hanging_up_reads_the_configuration_again() {
         daemon.hang_up();
     }
     daemon.until("the last one counts", |daemon| daemon.devices().len() == 1);
+}
+
+/// The remedy fits the transport.
+#[test]
+fn portals_that_cannot_be() {
+    let scratch = Scratch::new("nowhere");
+    scratch.configure("", "");
+    let mut daemon = scratch.start();
+    let mut add = |transport: &str, address: &str| {
+        let portal = format!(
+            r#"{{ "target": "store", "transport": "{transport}", "address": "{address}" }}"#
+        );
+        let answer = daemon.answer("portal.add", &portal);
+        let message = answer["error"]["message"].as_str();
+        message.map(str::to_owned)
+    };
+    // RFC 5737: nobody has it.
+    let message = add("iscsi-tcp", "192.0.2.1").expect("refused");
+    let remedy = "no interface of this machine has that address: use one that has";
+    assert!(message.contains(remedy), "{message}");
+    // For machines without RDMA, such as most that build this.
+    if !Path::new("/sys/class/infiniband").exists() {
+        let message = add("srp", "0.0.0.0").expect("refused");
+        assert!(message.contains("no RDMA device"), "{message}");
+        assert!(message.contains("--portal iscsi-tcp"), "{message}");
+    }
 }

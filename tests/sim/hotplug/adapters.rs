@@ -4,8 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use pagecast_initiator::{ChannelId, ChannelState};
+use pagecast_tests::changes::{STORE, value};
 use pagecast_tests::world::read;
 use pagecast_tests::{Setup, World, pattern, seeds};
+use pagecastd::config::edit::Edit;
 use pagecastd::control::Management;
 use pagecastd::control::reports::{PortalReport, Stats};
 
@@ -175,6 +177,33 @@ fn a_portal_whose_adapter_comes_and_goes() {
             world.settle();
             world.read(0, here, 0, 8);
         }
+        world.finish();
+    }
+}
+
+/// Where no portal needs RDMA adapters are left alone. The first one that does brings them into service.
+#[test]
+fn adapters_are_for_portals_that_need_them() {
+    for seed in seeds(0..4) {
+        let mut world = Setup::new(seed).pluggable().build();
+        let target = STORE.to_owned();
+        let portal = value(r#"{ "transport": "srp", "address": "0.0.0.0", "port": 5555 }"#);
+        world.must_change(vec![Edit::RemovePortal {
+            target: target.clone(),
+            portal: portal.clone(),
+        }]);
+        world.plug("target-0", IpAddr::from(SECOND));
+        world.daemon.control.look_around();
+        world.daemon.control.find_adapters().expect("none");
+        assert_eq!(adapters(&world), ["target"], "seed {seed}");
+        world.must_change(vec![Edit::AddPortal { target, portal }]);
+        world.daemon.control.look_around();
+        assert_eq!(adapters(&world), ["target", "target-0"], "seed {seed}");
+        world.settle();
+        let there = log_in_there(&mut world, 1);
+        world.read(1, there, 0, 8);
+        world.unplug("target-0");
+        world.over(1, there);
         world.finish();
     }
 }
