@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use pagecast_core::scsi::UnitId;
 
+use super::Control;
 use super::configure::Step;
 use super::inventory::Inventory;
 use super::management::session_report;
 use super::targets::Group;
-use super::Control;
 use crate::control::reports::{SessionChange, SessionReport};
 use crate::events::EventKind;
 use crate::session::Session;
