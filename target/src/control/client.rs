@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -24,17 +24,75 @@ pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often somebody who waits for events looks whether the client is gone.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// Bytes of a request from which on few are carried out at a time: they take many times as much memory.
+const LARGE: usize = 16 << 10;
+/// How many of them.
+const MOST_LARGE: usize = 4;
+
+/// What a client is doing.
+#[derive(Debug)]
+pub(super) struct Activity(Mutex<Doing>);
+
+#[derive(Clone, Copy, Debug)]
+enum Doing {
+    /// Nothing. It asked for something, or came, then.
+    Idle(Instant),
+    /// It waits for an answer, or watches events.
+    Busy,
+    /// Another one has its place.
+    Ended,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self(Mutex::new(Doing::Idle(Instant::now())))
+    }
+}
+
+impl Activity {
+    fn change(&self, next: Doing) -> bool {
+        let mut doing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Doing::Ended = *doing {
+            return false;
+        }
+        *doing = next;
+        true
+    }
+
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Doing::Idle(since) => Some(since),
+            Doing::Busy | Doing::Ended => None,
+        }
+    }
+
+    /// Ends it, unless it does something. Nothing is carried out for it from then on.
+    pub(super) fn end(&self) -> bool {
+        let mut doing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = matches!(*doing, Doing::Idle(_));
+        if idle {
+            *doing = Doing::Ended;
+        }
+        idle
+    }
+}
+
 /// Answers one client until it goes away.
 pub(super) fn serve(
     stream: &UnixStream,
     daemon: &dyn Management,
     peer: &Peer,
+    activity: &Activity,
     watchers: &Arc<Watchers>,
 ) -> io::Result<()> {
     let writer = Writer::new(stream.try_clone()?);
     let mut watch = None;
     let mut lines = Lines::new(stream);
     while let Some(line) = lines.next()? {
+        if !activity.change(Doing::Busy) {
+            return Ok(());
+        }
+        let asked = Instant::now();
         let mut subscription = None;
         let answer = match line {
             Line::Whole(line) if line.trim_ascii().is_empty() => None,
@@ -51,6 +109,7 @@ pub(super) fn serve(
                     peer,
                     watch: &mut subscribe,
                 };
+                let _turn = (line.len() > LARGE).then(|| watchers.large.turn());
                 rpc::answer(&mut caller, line)
             }
             Line::TooLong => {
@@ -64,6 +123,9 @@ pub(super) fn serve(
         // After the answer; events have been waiting since before it.
         if let Some((seat, subscription)) = subscription {
             watch = Some(Watch::start(seat, subscription, &writer)?);
+        }
+        if watch.is_none() {
+            activity.change(Doing::Idle(asked));
         }
     }
     if watch.is_some() {
@@ -126,9 +188,42 @@ fn write_within(mut stream: &UnixStream, mut bytes: &[u8], timeout: Duration) ->
     Ok(())
 }
 
-/// How many clients watch.
+/// What clients share.
 #[derive(Debug, Default)]
-pub(super) struct Watchers(AtomicUsize);
+pub(super) struct Watchers {
+    /// How many of them watch.
+    count: AtomicUsize,
+    large: Large,
+}
+
+/// How many large requests are being carried out.
+#[derive(Debug, Default)]
+struct Large {
+    count: Mutex<usize>,
+    one_less: Condvar,
+}
+
+/// One of them, until it is dropped.
+struct Turn<'a>(&'a Large);
+
+impl Large {
+    /// Waits until it is not too many.
+    fn turn(&self) -> Turn<'_> {
+        let count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self
+            .one_less
+            .wait_while(count, |count| *count >= MOST_LARGE);
+        *waited.unwrap_or_else(PoisonError::into_inner) += 1;
+        Turn(self)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.0.count.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.one_less.notify_one();
+    }
+}
 
 /// One of them, until it is dropped.
 struct Seat(Arc<Watchers>);
@@ -136,7 +231,7 @@ struct Seat(Arc<Watchers>);
 impl Watchers {
     fn seat(self: &Arc<Self>) -> Result<Seat, RpcError> {
         let more = |count| (count < MAX_WATCHERS).then_some(count + 1);
-        match self.0.fetch_update(SeqCst, SeqCst, more) {
+        match self.count.fetch_update(SeqCst, SeqCst, more) {
             Ok(_) => Ok(Seat(Arc::clone(self))),
             Err(_) => {
                 let message = format!("{MAX_WATCHERS} clients watch events; try again later");
@@ -148,7 +243,7 @@ impl Watchers {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, SeqCst);
+        self.0.count.fetch_sub(1, SeqCst);
     }
 }
 
@@ -199,6 +294,24 @@ mod tests {
 
     /// More than a socket buffers.
     const MUCH: usize = 8 << 20;
+
+    #[test]
+    fn large_requests_take_turns() {
+        let large = Large::default();
+        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for _ in 0..3 * MOST_LARGE {
+                scope.spawn(|| {
+                    let _turn = large.turn();
+                    most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+                    thread::sleep(Duration::from_millis(20));
+                    now.fetch_sub(1, SeqCst);
+                });
+            }
+        });
+        assert!((1..=MOST_LARGE).contains(&most.load(SeqCst)), "{most:?}");
+        assert_eq!(*large.count.lock().unwrap(), 0);
+    }
 
     #[test]
     fn who_does_not_read_is_given_up() {

@@ -137,6 +137,14 @@ impl Method {
         Params::new(self.name, self.params, values)
     }
 
+    /// What a log may say of the changes that it is made of, if it is made of several.
+    pub(super) fn parts(&self, params: &Params) -> Vec<String> {
+        match self.run {
+            Run::Transaction => transaction::summaries(params),
+            _ => Vec::new(),
+        }
+    }
+
     /// Carries it out.
     pub(super) fn call(
         &self,

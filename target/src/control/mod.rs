@@ -120,6 +120,14 @@ pub enum ChangeError {
         /// Why.
         cause: std::io::Error,
     },
+    /// A copy of it could not be written.
+    #[error("cannot write {}: {cause}{}", file.display(), copy_remedy(cause))]
+    Copy {
+        /// Which file.
+        file: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
     /// It was started with `--file`.
     #[error(
         "there is no configuration file: the daemon was started with --file; start it with --config FILE"
@@ -137,6 +145,22 @@ pub enum ChangeError {
         /// In which file.
         file: PathBuf,
     },
+}
+
+/// What to do about a copy that is not written. Messages of our own say so themselves.
+fn copy_remedy(cause: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind;
+    if cause.raw_os_error().is_none() {
+        return "";
+    }
+    match cause.kind() {
+        ErrorKind::NotFound => "; make its directory first, or name another file",
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "; name one where the daemon may write"
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; make room, or name another file",
+        _ => "; name another file",
+    }
 }
 
 /// Why reservations are not cleared.

@@ -102,6 +102,23 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// What a value that is not of this kind is, for a message to whoever sent it.
+    fn found(self, value: &Value) -> String {
+        match (self, value) {
+            (Self::List(kind), Value::Array(items)) => {
+                let wrong = items.iter().find(|item| !kind.takes(item));
+                let item = wrong.map_or_else(|| "that".to_owned(), |item| kind.found(item));
+                format!("one with {item} in it")
+            }
+            (_, Value::String(text)) => shorten(text),
+            (_, Value::Array(_)) => "a list".to_owned(),
+            (_, Value::Object(_)) => "an object".to_owned(),
+            (_, plain) => plain.to_string(),
+        }
+    }
+}
+
 /// Parameters of one call, by name, without those that are `null`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Params(Map<String, Value>);
@@ -152,9 +169,9 @@ impl Params {
             let name = param.name;
             match self.0.get(name) {
                 Some(value) if param.kind.takes(value) => {}
-                Some(_) => {
-                    let wanted = param.kind.wanted();
-                    let message = format!("the parameter {name:?} must be {wanted}");
+                Some(value) => {
+                    let (wanted, found) = (param.kind.wanted(), param.kind.found(value));
+                    let message = format!("the parameter {name:?} must be {wanted}, not {found}");
                     return Err(invalid(message));
                 }
                 None if param.required => {
@@ -204,6 +221,11 @@ impl Params {
             Some(Value::Array(items)) => items,
             _ => Vec::new(),
         }
+    }
+
+    pub(super) fn items(&self, name: &str) -> &[Value] {
+        let items = self.0.get(name).and_then(Value::as_array);
+        items.map(Vec::as_slice).unwrap_or_default()
     }
 
     /// An object of those of these keys that are there.

@@ -8,6 +8,9 @@ use std::sync::OnceLock;
 
 use rustix::net::sockopt::socket_peercred;
 
+use super::rpc::{Code, RpcError};
+use super::socket::Access;
+
 /// A process, as the kernel knew it when it connected.
 #[derive(Debug, Default)]
 pub(super) struct Peer {
@@ -31,6 +34,22 @@ impl Peer {
         }
     }
 
+    /// Whether it may ask for anything: root, the daemon's user, and members of the socket's group. The mode of the socket says the
+    /// same, unless somebody has changed it or has handed a connection on.
+    pub(super) fn check(&self, access: Access) -> Result<(), RpcError> {
+        let may = self.credentials.is_some_and(|(pid, uid, gid)| {
+            let other = || groups_of(pid).is_some_and(|groups| groups.contains(&access.group));
+            uid == 0 || uid == access.owner || gid == access.group || other()
+        });
+        match may {
+            true => Ok(()),
+            false => Err(RpcError::new(
+                Code::Refused,
+                "only root, the daemon's user and the group of the control socket may use it; become one of them",
+            )),
+        }
+    }
+
     /// The name of its user, if it is one of this machine's own.
     fn user(&self) -> Option<&str> {
         let (_, uid, _) = self.credentials?;
@@ -51,6 +70,22 @@ impl fmt::Display for Peer {
         }
         Ok(())
     }
+}
+
+/// The supplementary groups of a process that runs.
+fn groups_of(pid: i32) -> Option<Vec<u32>> {
+    let mut text = String::new();
+    let file = File::open(format!("/proc/{pid}/status")).ok()?;
+    file.take(1 << 20).read_to_string(&mut text).ok()?;
+    groups_in(&text)
+}
+
+/// The line of proc_pid_status(5).
+fn groups_in(status: &str) -> Option<Vec<u32>> {
+    let line = (status.lines()).find_map(|line| line.strip_prefix("Groups:"))?;
+    (line.split_whitespace())
+        .map(|group| group.parse().ok())
+        .collect()
 }
 
 fn passwd() -> Option<String> {
@@ -81,6 +116,46 @@ mod tests {
         assert_eq!(name_of(7, passwd).as_deref(), Some("store"));
         assert_eq!(name_of(8, passwd), None);
         assert_eq!(name_of(0, ""), None);
+    }
+
+    #[test]
+    fn who_may_ask() {
+        let access = Access {
+            owner: 900,
+            group: 901,
+        };
+        let peer = |pid, uid, gid| Peer {
+            credentials: Some((pid, uid, gid)),
+            ..Peer::default()
+        };
+        // No process has that number: pid_max is less.
+        let gone = i32::MAX;
+        for (uid, gid, may) in [
+            (0, 0, true),
+            (0, 7, true),
+            (900, 7, true),
+            (7, 901, true),
+            (7, 900, false),
+            (901, 0, false),
+            (7, 7, false),
+        ] {
+            let checked = peer(gone, uid, gid).check(access);
+            assert_eq!(checked.is_ok(), may, "{uid} {gid}");
+        }
+        assert!(Peer::default().check(access).is_err());
+        // By a supplementary group.
+        let own = i32::try_from(std::process::id()).expect("a process");
+        if let Some(&group) = groups_of(own).expect("our own").first() {
+            let access = Access { group, ..access };
+            peer(own, 7, u32::MAX).check(access).expect("a member");
+            peer(gone, 7, u32::MAX).check(access).expect_err("gone");
+        }
+        assert_eq!(
+            groups_in("Name:\tx\nGroups:\t0 27 901 \nx:"),
+            Some(vec![0, 27, 901])
+        );
+        assert_eq!(groups_in("Groups: \n"), Some(vec![]));
+        assert_eq!(groups_in("Group: 1"), None);
     }
 
     #[test]

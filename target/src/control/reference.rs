@@ -6,6 +6,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::client::{MAX_WATCHERS, WRITE_TIMEOUT};
+use super::json::MOST_VALUES;
 use super::lines::MAX_REQUEST;
 use super::methods::MOST_CHANGES;
 use super::rpc::{LONGEST_ANSWERS, LONGEST_BATCH};
@@ -74,7 +75,8 @@ fn introduction(out: &mut String) -> std::fmt::Result {
 <!-- Made by `pagecastd::control::reference()`. To make it again: UPDATE_DOCS=1 cargo test -p pagecastd control_reference -->
 
 `pagecastd` listens on a Unix socket, `/run/pagecast/control.sock` unless `--socket` says otherwise. Its mode is 0660: its owner and its
-group may ask and change everything, others may not connect. The command line `pagecast` uses nothing but this socket, and
+group may ask and change everything, others may not connect. Whoever connects all the same, because somebody has changed the mode, has to be root, the
+daemon's user or a member of the group that the socket has; others are told so (`refused`), and the connection is closed. The command line `pagecast` uses nothing but this socket, and
 has a command for each method: `pagecast device show disk0` is `device.show`, and with `--json` it prints the result as it came.
 
 ## Protocol
@@ -96,10 +98,11 @@ same time, and their changes are made one after the other.
 | limit | |
 |---|---|
 | bytes of a request | {MAX_REQUEST} ({largest} MiB); a longer one is answered with an error and skipped |
+| values in a request | {MOST_VALUES}, those in lists and objects counted |
 | requests in a batch | {LONGEST_BATCH} |
 | bytes of the answers to a batch | {LONGEST_ANSWERS} ({answers} MiB); what is left of it then is refused |
 | changes in a transaction | {MOST_CHANGES} |
-| clients at a time | {MAX_CLIENTS}; others are told so (`busy`) and the connection is closed |
+| clients at a time | {MAX_CLIENTS}; one more takes the place of the one that has asked for nothing for longest and does not watch events. If all are waiting for answers, it is told so (`busy`) and its connection is closed |
 | clients that watch events at a time | {MAX_WATCHERS} |
 | time to read an answer or an event | {patience} s; then the connection is closed |
 | events that wait for a client | {room}; then the oldest are dropped, and the client is told how many |

@@ -76,10 +76,12 @@ pub(super) enum Code {
     NotFound = -32001,
     /// What was asked for cannot be done, or not now.
     Refused = -32002,
+    /// It was done, but not all that goes with it.
+    Incomplete = -32003,
 }
 
 impl Code {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Parse,
         Self::InvalidRequest,
         Self::MethodNotFound,
@@ -88,6 +90,7 @@ impl Code {
         Self::Busy,
         Self::NotFound,
         Self::Refused,
+        Self::Incomplete,
     ];
 
     pub(super) fn number(self) -> i32 {
@@ -104,6 +107,7 @@ impl Code {
             Self::Busy => "busy",
             Self::NotFound => "not found",
             Self::Refused => "refused",
+            Self::Incomplete => "incomplete",
         }
     }
 
@@ -117,6 +121,7 @@ impl Code {
             Self::Busy => "more clients, or more that watch, than are served at a time",
             Self::NotFound => "what the parameters name is not there",
             Self::Refused => "what was asked for cannot be done, or not now; nothing has changed",
+            Self::Incomplete => "it was done, but not all that goes with it, as the message says",
         }
     }
 }
@@ -251,10 +256,11 @@ impl Caller<'_> {
             debug!("{}: no such method", self.peer);
             return Err(methods::unknown(name));
         };
-        let mut summary = String::new();
+        let (mut summary, mut parts) = (String::new(), Vec::new());
         let result = method.params(params).and_then(|params| {
             if method.changes() {
                 summary = params.summary();
+                parts = method.parts(&params);
             }
             method.call(self.daemon, params)
         });
@@ -265,6 +271,10 @@ impl Caller<'_> {
         };
         if method.changes() {
             info!("{}: {name}{summary}: {outcome}", self.peer);
+            // Of those that were not made the caller is told which one is wrong.
+            for (index, part) in parts.iter().enumerate().filter(|_| result.is_ok()) {
+                info!("{}: {name} changes[{index}]: {part}", self.peer);
+            }
         } else {
             debug!("{}: {name}: {outcome}", self.peer);
         }

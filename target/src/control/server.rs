@@ -16,12 +16,13 @@ use rustix::event::{PollFd, PollFlags, poll};
 use tracing::{debug, warn};
 
 use super::Management;
-use super::client::{self, Watchers};
+use super::client::{self, Activity, Watchers};
 use super::peer::Peer;
 use super::rpc::{Code, RpcError};
 use super::socket::{ControlSocket, SocketError};
 
-/// Clients at a time. Of them, [so many](client::MAX_WATCHERS) may watch events for long.
+/// Clients at a time. Of them, [so many](client::MAX_WATCHERS) may watch events for long. When there are more, the one goes that has
+/// asked for nothing for longest.
 pub const MAX_CLIENTS: usize = 96;
 
 /// Serves the control socket until it is dropped, which ends every client.
@@ -84,7 +85,15 @@ fn accept_until(socket: &ControlSocket, stopped: &UnixStream, daemon: &Arc<dyn M
         match socket.listener().accept() {
             Ok((stream, _)) => {
                 serial += 1;
-                admit(serial, stream, &clients, daemon);
+                let peer = Peer::new(serial, &stream);
+                match peer.check(socket.access()) {
+                    Ok(()) => admit(serial, peer, stream, &clients, daemon),
+                    Err(error) => {
+                        warn!("{peer} may not use the control socket, and was turned away");
+                        // Its socket buffer is empty: this never waits.
+                        let _ = (&stream).write_all(&error.line());
+                    }
+                }
             }
             Err(error)
                 if matches!(
@@ -113,6 +122,7 @@ struct Clients {
 /// What it takes to end a client.
 struct Client {
     stream: UnixStream,
+    activity: Arc<Activity>,
     /// Set once it runs.
     thread: Option<JoinHandle<()>>,
 }
@@ -121,6 +131,30 @@ impl Clients {
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Client>> {
         // The map is whole at every moment, whoever panicked.
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the one that has been idle for longest, if any is.
+    fn end_idle(&self) -> bool {
+        let mut list = self.lock();
+        let idle = list
+            .iter()
+            .filter_map(|(serial, client)| Some((client.activity.idle_since()?, *serial)));
+        // It may have got something to do by now; then the next one is as good.
+        let mut idle: Vec<_> = idle.collect();
+        idle.sort_unstable();
+        for (_, serial) in idle {
+            let Some(client) = list.get(&serial) else {
+                continue;
+            };
+            if client.activity.end() {
+                // One that has gone by itself is as good. Its thread ends by itself.
+                let _ = client.stream.shutdown(Shutdown::Both);
+                list.remove(&serial);
+                debug!("client {serial} made room for another one");
+                return true;
+            }
+        }
+        false
     }
 
     /// Ends all of them and waits for their threads.
@@ -149,11 +183,16 @@ impl Drop for Leave {
     }
 }
 
-fn admit(serial: u64, stream: UnixStream, clients: &Arc<Clients>, daemon: &Arc<dyn Management>) {
-    let peer = Peer::new(serial, &stream);
+fn admit(
+    serial: u64,
+    peer: Peer,
+    stream: UnixStream,
+    clients: &Arc<Clients>,
+    daemon: &Arc<dyn Management>,
+) {
     debug!("{peer} connected");
     // Only this thread adds clients, so that there is still room below.
-    if clients.lock().len() >= MAX_CLIENTS {
+    if clients.lock().len() >= MAX_CLIENTS && !clients.end_idle() {
         warn!("{MAX_CLIENTS} control clients are connected; one more was turned away");
         let message = format!("{MAX_CLIENTS} clients are connected; try again later");
         // Its socket buffer is empty: this never waits.
@@ -178,10 +217,12 @@ fn start(
     clients: &Arc<Clients>,
     daemon: &Arc<dyn Management>,
 ) -> io::Result<JoinHandle<()>> {
+    let activity = Arc::new(Activity::default());
     clients.lock().insert(
         serial,
         Client {
             stream: stream.try_clone()?,
+            activity: Arc::clone(&activity),
             thread: None,
         },
     );
@@ -196,7 +237,7 @@ fn start(
         .name(format!("control-{serial}"))
         .spawn(move || {
             let _leave = leave;
-            match client::serve(&stream, &*daemon, &peer, &watchers) {
+            match client::serve(&stream, &*daemon, &peer, &activity, &watchers) {
                 Ok(()) => debug!("{peer} has gone"),
                 Err(error) => debug!("{peer} is lost: {error}"),
             }

@@ -53,6 +53,17 @@ pub(super) struct ControlSocket {
     path: PathBuf,
     /// Device and inode of the file, to tell it from one that came after.
     file: (u64, u64),
+    /// When it was made.
+    access: Access,
+}
+
+/// Whose a socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Access {
+    /// The daemon's user.
+    pub(super) owner: u32,
+    /// Who may use it besides.
+    pub(super) group: u32,
 }
 
 impl ControlSocket {
@@ -91,7 +102,22 @@ impl ControlSocket {
             listener: socket.into(),
             path: path.to_owned(),
             file: (metadata.dev(), metadata.ino()),
+            access: Access {
+                owner: metadata.uid(),
+                group: metadata.gid(),
+            },
         })
+    }
+
+    /// Whose it is now: somebody may have given it another group.
+    pub(super) fn access(&self) -> Access {
+        match fs::symlink_metadata(&self.path) {
+            Ok(metadata) if (metadata.dev(), metadata.ino()) == self.file => Access {
+                group: metadata.gid(),
+                ..self.access
+            },
+            _ => self.access,
+        }
     }
 
     pub(super) fn listener(&self) -> &UnixListener {

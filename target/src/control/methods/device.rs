@@ -127,7 +127,7 @@ pub(super) const METHODS: &[Method] = &[
             Param::optional("force", Kind::Boolean, "also if data are lost by it"),
         ],
         result: shape::<ResizeReport>,
-        errors: CHANGE_ERRORS,
+        errors: &[Code::NotFound, Code::Refused, Code::Incomplete],
         run: Run::Do(resize),
     },
     Method {
@@ -159,7 +159,11 @@ fn resize(daemon: &dyn Management, params: &Params) -> Answer {
         Err(ResizeError::NoDevice) => Err(no_device(daemon, name)),
         Err(error) => {
             let message = format!("device {name}: {error}");
-            Err(RpcError::new(Code::Refused, message))
+            let code = match error {
+                ResizeError::NotKept(_) => Code::Incomplete,
+                _ => Code::Refused,
+            };
+            Err(RpcError::new(code, message))
         }
     }
 }

@@ -130,7 +130,7 @@ pub(super) const METHODS: &[Method] = &[
     },
     Method {
         name: "target.remove",
-        description: "a target less",
+        description: "a target less; who logs in to it while it is being removed is logged out with it",
         params: &[
             NAME,
             Param::optional(

@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use super::{Answer, CHANGE_ERRORS, MOST_CHANGES, Method, Run, all, change, shape};
-use crate::config::edit::Edit;
+use super::{Answer, CHANGE_ERRORS, MOST_CHANGES, Method, Run, all, refusal, shape, to_value};
+use crate::config::edit::{Edit, EditError};
 use crate::config::nearest::suggestion;
-use crate::control::Management;
 use crate::control::params::{Kind, Param, Params, invalid, shorten};
 use crate::control::reports::ChangeReport;
 use crate::control::rpc::RpcError;
+use crate::control::{ChangeError, Management};
 
 const CHANGE: &[Param] = &[
     Param::required(
@@ -48,7 +48,33 @@ pub(super) fn run(daemon: &dyn Management, mut params: Params) -> Answer {
     for (index, change) in changes.into_iter().enumerate() {
         edits.push(edit(daemon, change).map_err(|error| error.of_change(index))?);
     }
-    change(daemon, &edits)
+    let report = daemon.change(&edits).map_err(|error| match &error {
+        // One of several says itself which one it is.
+        ChangeError::Edit(
+            EditError::NotFound { .. } | EditError::Refused { .. } | EditError::Invalid(_),
+        ) if edits.len() == 1 => refusal(&error).of_change(0),
+        _ => refusal(&error),
+    })?;
+    to_value(&report)
+}
+
+/// What a log may say of each change; nothing of a transaction that is too long to be one.
+pub(in crate::control) fn summaries(params: &Params) -> Vec<String> {
+    let changes = params.items("changes");
+    if changes.len() > MOST_CHANGES {
+        return Vec::new();
+    }
+    changes.iter().map(summary).collect()
+}
+
+fn summary(change: &Value) -> String {
+    let name = change.get("method").and_then(Value::as_str);
+    let Some(method) = name.and_then(Method::find) else {
+        return "no method".to_owned();
+    };
+    let params = method.params(change.get("params").cloned());
+    let summary = params.map(|params| params.summary()).unwrap_or_default();
+    format!("{}{summary}", method.name)
 }
 
 fn edit(daemon: &dyn Management, change: Value) -> Result<Edit, RpcError> {

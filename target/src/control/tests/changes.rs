@@ -183,17 +183,17 @@ fn parameters_of_other_kinds() {
         (
             "group.map",
             json!(["store", "g", 16384, "d"]),
-            "the parameter \"lun\" must be a number from 0 to 16383",
+            "the parameter \"lun\" must be a number from 0 to 16383, not 16384",
         ),
         (
             "group.map",
             json!(["store", "g", "1", "d"]),
-            "the parameter \"lun\" must be a number from 0 to 16383",
+            "the parameter \"lun\" must be a number from 0 to 16383, not \"1\"",
         ),
         (
             "group.map",
             json!(["store", "g", 1.5, "d"]),
-            "the parameter \"lun\" must be a number from 0 to 16383",
+            "the parameter \"lun\" must be a number from 0 to 16383, not 1.5",
         ),
         (
             "group.map",
@@ -203,22 +203,22 @@ fn parameters_of_other_kinds() {
         (
             "group.add",
             json!(["store", "g", "10.*"]),
-            "the parameter \"initiators\" must be a list of strings",
+            "the parameter \"initiators\" must be a list of strings, not \"10.*\"",
         ),
         (
             "group.add",
             json!(["store", "g", ["10.*", 7]]),
-            "the parameter \"initiators\" must be a list of strings",
+            "the parameter \"initiators\" must be a list of strings, not one with 7 in it",
         ),
         (
             "group.add",
             json!(["store", "g", [], ["disk0"]]),
-            "the parameter \"luns\" must be an object: { ... }",
+            "the parameter \"luns\" must be an object: { ... }, not a list",
         ),
         (
             "session.close",
             json!([-1]),
-            "the parameter \"id\" must be a number, 0 or more",
+            "the parameter \"id\" must be a number, 0 or more, not -1",
         ),
         (
             "portal.add",
@@ -228,12 +228,12 @@ fn parameters_of_other_kinds() {
         (
             "transaction",
             json!([["group.map"]]),
-            "the parameter \"changes\" must be a list of objects",
+            "the parameter \"changes\" must be a list of objects, not one with \"group.map\" in it",
         ),
         (
             "transaction",
             json!({ "changes": {} }),
-            "the parameter \"changes\" must be a list of objects",
+            "the parameter \"changes\" must be a list of objects, not an object",
         ),
         (
             "config.save",

@@ -57,11 +57,53 @@ fn a_report_that_panics_costs_that_client_alone() {
 }
 
 #[test]
-fn clients_are_bounded() {
+fn who_is_idle_for_longest_makes_room() {
     let server = Server::start("bounded");
     let mut clients: Vec<Client> = (0..MAX_CLIENTS).map(|_| server.client()).collect();
     for client in &mut clients {
         client.call("stats", json!({}));
+    }
+    // Who watches is not idle, and who asks again is not so for longest.
+    clients[0].call("events", json!({}));
+    clients[1].call("stats", json!({}));
+    let mut more = server.client();
+    assert!(more.call("stats", json!({})).get("result").is_some());
+    let mut rest = String::new();
+    assert_eq!(
+        clients[2].lines.read_to_string(&mut rest).expect("the end"),
+        0
+    );
+    for index in [0, 1, 3, MAX_CLIENTS - 1] {
+        let answer = clients[index].call("stats", json!({}));
+        assert!(answer.get("result").is_some(), "{index}: {answer}");
+    }
+    // One that says nothing holds a place no better.
+    let silent: Vec<Client> = (0..2 * MAX_CLIENTS).map(|_| server.client()).collect();
+    let mut last = server.client();
+    assert!(last.call("stats", json!({})).get("result").is_some());
+    assert!(clients[0].call("stats", json!({})).get("result").is_some());
+    drop(silent);
+}
+
+#[test]
+fn clients_are_bounded() {
+    let asked = Arc::new(AtomicU32::new(0));
+    let server = Server::with(
+        "busy",
+        Fake {
+            chatty: Some(Arc::clone(&asked)),
+            // More than a socket buffers.
+            words: Some(1 << 20),
+            ..Fake::default()
+        },
+    );
+    // All wait for somebody to read their answers.
+    let mut clients: Vec<Client> = (0..MAX_CLIENTS).map(|_| server.client()).collect();
+    for client in &mut clients {
+        client.send("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}\n");
+    }
+    while asked.load(Relaxed) < u32::try_from(MAX_CLIENTS).expect("few") {
+        thread::sleep(Duration::from_millis(1));
     }
     let answer = server.client().receive();
     assert_eq!(

@@ -26,12 +26,12 @@ fn sizes_and_flags() {
         (
             json!([null]),
             invalid,
-            "the parameter \"name\" must be a string",
+            "the parameter \"name\" must be a string, not null",
         ),
         (
             json!(["disk0", "much"]),
             invalid,
-            "the parameter \"size\" must be a number of bytes, or a size such as \"10GiB\"",
+            "the parameter \"size\" must be a number of bytes, or a size such as \"10GiB\", not \"much\"",
         ),
         (json!(["disk0", -1]), invalid, "the parameter \"size\""),
         (json!(["disk0", 1.5]), invalid, "the parameter \"size\""),
@@ -39,7 +39,7 @@ fn sizes_and_flags() {
         (
             json!(["disk0", 512, "yes"]),
             invalid,
-            "the parameter \"force\" must be true or false",
+            "the parameter \"force\" must be true or false, not \"yes\"",
         ),
         (
             json!(["disk0", 512]),

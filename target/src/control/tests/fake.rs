@@ -16,6 +16,8 @@ pub(super) struct Fake {
     pub(super) events: Events,
     /// How often it was asked for its status; every answer is larger than what a socket buffers.
     pub(super) chatty: Option<Arc<AtomicU32>>,
+    /// How many bytes it says then.
+    pub(super) words: Option<usize>,
     /// Its target has all that a target may have.
     pub(super) rich: bool,
     /// Its list of devices panics.
@@ -103,7 +105,7 @@ impl Management for Fake {
         let mut warnings = vec!["targets[0].portals[1]: iser is not served".to_owned()];
         if let Some(asked) = &self.chatty {
             asked.fetch_add(1, Relaxed);
-            warnings.push("x".repeat(4 << 20));
+            warnings.push("x".repeat(self.words.unwrap_or(4 << 20)));
         }
         Status {
             state: DaemonState::Running,

@@ -92,6 +92,35 @@ fn changes_are_logged_with_who_made_them() {
 }
 
 #[test]
+fn each_change_of_a_transaction_is_logged() {
+    let daemon = Fake::default();
+    let changes = json!({ "changes": [
+        { "method": "group.map", "params": ["store", "web", 3, "disk0"] },
+        { "method": "device.remove", "params": { "name": "ram0", "force": true } },
+    ] });
+    let many: Vec<&Value> = vec![&changes["changes"][0]; 1001];
+    let many = json!({ "changes": many });
+    let wrong = json!({ "changes": [{ "method": "status" }] });
+    let requests = [
+        ("transaction", changes),
+        ("transaction", many),
+        ("transaction", wrong),
+    ];
+    let text = logged(tracing::Level::INFO, &daemon, &requests);
+    let ends = [
+        ": transaction changes=2: done",
+        ": transaction changes[0]: group.map target=\"store\" group=\"web\" lun=3 device=\"disk0\"",
+        ": transaction changes[1]: device.remove name=\"ram0\" force=true",
+        ": transaction changes=1001: invalid params",
+        ": transaction changes=1: invalid params",
+    ];
+    assert_eq!(text.lines().count(), ends.len(), "{text}");
+    for (line, end) in text.lines().zip(ends) {
+        assert!(line.ends_with(end) && line.contains("client 5 ("), "{line}");
+    }
+}
+
+#[test]
 fn secrets_are_never_logged() {
     let daemon = Fake::default();
     let hidden = "hidden";
@@ -118,10 +147,15 @@ fn secrets_are_never_logged() {
             "transaction",
             json!({ "changes": [{ "method": "group.add", "params": group }] }),
         ),
+        (
+            "transaction",
+            json!({ "changes": [{ "method": "group.add", "params": { "target": "t", "name": "g", "chap": chap } }] }),
+        ),
     ];
     requests.push(("target.add", json!({ "name": { "chap": hidden } })));
     let text = logged(tracing::Level::TRACE, &daemon, &requests);
-    assert_eq!(text.lines().count(), requests.len(), "{text}");
+    // One more for the change of the transaction that is made.
+    assert_eq!(text.lines().count(), requests.len() + 1, "{text}");
     assert!(!text.contains(hidden), "{text}");
     assert!(text.contains("target.add name=\"t\": done"), "{text}");
     assert!(text.contains("transaction changes=1: "), "{text}");

@@ -90,7 +90,7 @@ fn wrong_requests() {
         (
             r#"{"jsonrpc":"2.0","id":2,"method":"device.show","params":{"name":7}}"#,
             json!(2),
-            error(-32602, "the parameter \"name\" must be a string"),
+            error(-32602, "the parameter \"name\" must be a string, not 7"),
         ),
         (
             r#"{"jsonrpc":"2.0","id":2,"method":"device.show","params":["a","b"]}"#,

@@ -1,7 +1,7 @@
 //! Several changes, or none.
 
 use super::*;
-use crate::config::edit::Edit;
+use crate::config::edit::{Edit, EditError};
 
 fn unmap(lun: usize) -> Value {
     json!({ "method": "group.unmap", "params": { "target": "store", "group": "web", "lun": lun } })
@@ -99,6 +99,30 @@ fn one_that_is_wrong_is_named_and_none_is_made() {
         assert!(text.starts_with(&expected), "{text}");
     }
     assert_eq!(server.daemon.taken(), []);
+}
+
+#[test]
+fn the_only_one_is_named_too() {
+    let server = Server::start("transaction-one");
+    let mut client = server.client();
+    let refused = || EditError::Refused {
+        what: "LUN 1 is taken".to_owned(),
+        remedy: "choose another".to_owned(),
+    };
+    server.daemon.refuse(refused());
+    let answer = client.call("transaction", json!({ "changes": [unmap(1)] }));
+    let expected = json!({ "code": -32002, "message": "changes[0]: LUN 1 is taken; choose another", "data": { "change": 0 } });
+    assert_eq!(answer["error"], expected);
+    // Of several the daemon says which; and what has nothing to do with one of them is of none.
+    server.daemon.refuse(EditError::OneOf {
+        index: 1,
+        error: Box::new(refused()),
+    });
+    let answer = client.call("transaction", json!({ "changes": [unmap(1), unmap(2)] }));
+    assert_eq!(answer["error"]["data"], json!({ "change": 1 }));
+    server.daemon.refuse(ChangeError::Stopping);
+    let answer = client.call("transaction", json!({ "changes": [unmap(1)] }));
+    assert_eq!(answer["error"], error(-32002, "the daemon is stopping"));
 }
 
 #[test]
