@@ -204,15 +204,7 @@ impl Directory {
     }
 
     fn read_with(&self, name: &str, most: u64) -> io::Result<Before> {
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(flags.bits().cast_signed())
-            .open(self.of(name))?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::Error::other("it is not a plain file"));
-        }
+        let (file, metadata) = open(&self.of(name), OFlags::NOFOLLOW)?;
         let mut contents = Vec::new();
         file.take(most.saturating_add(1))
             .read_to_end(&mut contents)?;
@@ -264,6 +256,26 @@ impl Directory {
             Err(error) => Some(Err(error)),
         });
         names.collect()
+    }
+}
+
+/// Opens a file to read it, after all links. Only plain files: whatever else is there might keep us waiting.
+pub(crate) fn open_plain(path: &Path) -> io::Result<File> {
+    open(path, OFlags::empty()).map(|(file, _)| file)
+}
+
+fn open(path: &Path, flags: OFlags) -> io::Result<(File, Metadata)> {
+    let flags = flags | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)?;
+    let metadata = file.metadata()?;
+    match metadata.is_file() {
+        true => Ok((file, metadata)),
+        // As a directory says when it is read.
+        false if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        false => Err(io::Error::other("it is not a plain file")),
     }
 }
 

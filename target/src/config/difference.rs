@@ -135,6 +135,13 @@ fn keys_changed(before: &DeviceConfig, now: &DeviceConfig) -> Vec<&'static str> 
     ])
 }
 
+impl Settings {
+    /// The keys that are others in `now`.
+    pub fn changed(&self, now: &Self) -> Vec<&'static str> {
+        settings_changed(self, now)
+    }
+}
+
 fn settings_changed(before: &Settings, now: &Settings) -> Vec<&'static str> {
     let Settings {
         io_engine,

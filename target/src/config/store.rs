@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::document::Node;
 use super::edit::{Edit, EditError};
 use super::{Config, ConfigError, apply, layout, node};
-use crate::durable::{Directory, ReplaceError, Unwatched, Watch};
+use crate::durable::{self, Directory, ReplaceError, Unwatched, Watch};
 
 /// Bytes of a configuration file, at most, as it is read and as it is written.
 const LONGEST: u64 = 16 << 20;
@@ -65,7 +65,7 @@ impl Document {
             cause,
         };
         let mut text = String::new();
-        File::open(file)
+        durable::open_plain(file)
             .and_then(|open| open.take(LONGEST + 1).read_to_string(&mut text))
             .map_err(read_error)?;
         if text.len() as u64 > LONGEST {
@@ -217,8 +217,8 @@ impl Document {
         Ok(())
     }
 
-    /// Whether that is where it is kept.
-    fn is_own(&self, file: &Path) -> bool {
+    /// Whether that is where it is kept. This may take as long as the file systems on the way to it.
+    pub(crate) fn is_own(&self, file: &Path) -> bool {
         let Some(own) = &self.file else {
             return false;
         };
@@ -251,24 +251,29 @@ impl Document {
                 false => before.keep_private(),
             }
         }
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Known::of(text.as_bytes());
-        if let Some(before) = before.as_ref().filter(|_| own && !force) {
-            let found = Known::of(&before.contents);
-            if *known != Known::Nothing && found != *known && found != now {
-                return Err(io::Error::other(
-                    "it was edited since it was read; run `pagecast config reload` first to have what is in it now",
-                ));
+        let replace = || directory.replace(&name, text.as_bytes(), before.as_ref());
+        let replaced = match own {
+            true => {
+                let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+                let now = Known::of(text.as_bytes());
+                if let Some(before) = before.as_ref().filter(|_| !force) {
+                    let found = Known::of(&before.contents);
+                    if *known != Known::Nothing && found != *known && found != now {
+                        return Err(io::Error::other(
+                            "it was edited since it was read; run `pagecast config reload` first to have what is in it now",
+                        ));
+                    }
+                }
+                let replaced = replace();
+                match &replaced {
+                    Ok(()) => *known = now,
+                    Err(ReplaceError::AsBefore(_)) => {}
+                    Err(ReplaceError::Unsettled { .. }) => *known = Known::Nothing,
+                }
+                replaced
             }
-        }
-        let replaced = directory.replace(&name, text.as_bytes(), before.as_ref());
-        if own {
-            match &replaced {
-                Ok(()) => *known = now,
-                Err(ReplaceError::AsBefore(_)) => {}
-                Err(ReplaceError::Unsettled { .. }) => *known = Known::Nothing,
-            }
-        }
+            false => replace(),
+        };
         replaced.map_err(|error| match error {
             ReplaceError::AsBefore(cause) => cause,
             ReplaceError::Unsettled { cause, again } => io::Error::new(

@@ -15,13 +15,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
+use std::{fs, io};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::Shared;
 use super::inventory::{Inventory, Offline};
 use crate::config::edit::{Edit, EditError};
-use crate::config::{Config, Document, Portal};
+use crate::config::{Config, Document, Portal, Store};
 use crate::config::{Difference, difference};
 use crate::control::ChangeError;
 use crate::control::reports::{ChangeReport, SaveReport, SessionChange, SessionReport};
@@ -69,6 +70,8 @@ pub struct Kept {
     file: Option<PathBuf>,
     /// Held for as long as a change takes.
     document: Mutex<Document>,
+    /// Held for as long as it takes to write a copy, one at a time: where that is may be far away, and changes do not wait for it.
+    copying: Mutex<()>,
 }
 
 impl Kept {
@@ -77,6 +80,7 @@ impl Kept {
         Self {
             file: document.file().map(Path::to_owned),
             document: Mutex::new(document),
+            copying: Mutex::new(()),
         }
     }
 
@@ -150,15 +154,33 @@ impl Shared {
         file: &Path,
         force: bool,
     ) -> Result<SaveReport, ChangeError> {
-        let saved = self.kept.lock().save_to(file, force);
-        let bytes = saved.map_err(|cause| ChangeError::Save {
+        let failed = |cause| ChangeError::Copy {
             file: file.to_owned(),
             cause,
-        })?;
+        };
+        let document = self.kept.lock().clone();
+        let saved = if document.is_own(file) {
+            self.kept.lock().save_to(file, force)
+        } else if leads_into(file, &self.state) {
+            let what = "the daemon keeps there what has to last; name another directory";
+            Err(io::Error::new(io::ErrorKind::InvalidInput, what))
+        } else {
+            let copying = &self.kept.copying;
+            let _alone = copying.lock().unwrap_or_else(PoisonError::into_inner);
+            document.save_to(file, force)
+        };
+        let bytes = saved.map_err(failed)?;
         Ok(SaveReport {
             file: file.display().to_string(),
             bytes,
         })
+    }
+
+    /// Sees whether a new size of a memory device can be kept, before it has it.
+    pub(super) fn can_keep_sizes(&self) -> Result<(), ResizeError> {
+        // As it is: whatever is in the way of the next time is in the way of this.
+        let written = self.write(&self.kept.lock());
+        written.map_err(|error| ResizeError::Unkeepable(error.to_string()))
     }
 
     /// Keeps the new size of a memory device; other stores know theirs by themselves. Whoever waits for its turn here keeps no device open:
@@ -176,7 +198,12 @@ impl Shared {
         let not_kept = |why: String| ResizeError::NotKept(why);
         let (document, config) =
             (kept.edited(&[edit])).map_err(|error| not_kept(error.to_string()))?;
-        (self.write(&document)).map_err(|error| not_kept(error.to_string()))?;
+        self.write(&document).map_err(|error| match error {
+            ChangeError::Save { file, cause } => {
+                not_kept(format!("cannot write {}: {cause}", file.display()))
+            }
+            other => not_kept(other.to_string()),
+        })?;
         *kept = document;
         let before = self.inventory();
         let inventory = self.remade(config, before.devices.clone(), before.offline.clone());
@@ -209,6 +236,8 @@ impl Shared {
             by,
         } = proposal;
         let before = self.inventory();
+        let sizes = sizes(&before, &config, &difference, !unsaved);
+        refuse_to_shrink(&sizes, force)?;
         let plan = self.plan(&before, &config, &difference)?;
         self.listen_on(&config, &difference)?;
         if let Err(error) = self.metrics.change(config.metrics.as_ref()) {
@@ -224,9 +253,7 @@ impl Shared {
         *kept = document;
         let mut report = ChangeReport {
             file: self.kept.file(),
-            restart_needed: difference
-                .settings_changed
-                .iter()
+            restart_needed: (self.settings.changed(&config.settings).iter())
                 .map(|&key| key.to_owned())
                 .collect(),
             ..ChangeReport::default()
@@ -246,7 +273,6 @@ impl Shared {
             .cloned()
             .collect();
         drop(before);
-        let sizes = plan.sizes;
         // From here on the file has it, whatever becomes of this process.
         let file = self.kept.file.clone();
         let stopping = || match file {
@@ -355,6 +381,58 @@ impl Shared {
 /// Whether the sender is gone.
 fn is_drained(receiver: &Receiver<()>, patience: Duration) -> bool {
     receiver.recv_timeout(patience) == Err(RecvTimeoutError::Disconnected)
+}
+
+/// The memory devices that stay and are to have another size. A file that is `read` again says what size a device has, whatever it has
+/// by now.
+fn sizes(
+    before: &Inventory,
+    config: &Config,
+    difference: &Difference,
+    read: bool,
+) -> Vec<(Arc<Device>, u64)> {
+    let mut sizes = Vec::new();
+    for wanted in &config.devices {
+        let (Store::Memory { size }, Some(device)) = (&wanted.store, before.device(&wanted.name))
+        else {
+            continue;
+        };
+        let mut changed = difference.devices_changed.iter();
+        let stays = match changed.find(|(name, _)| *name == wanted.name) {
+            None => read,
+            Some((_, keys)) => keys[..] == ["size"],
+        };
+        if stays && size.bytes() != device.size() {
+            sizes.push((Arc::clone(device), size.bytes()));
+        }
+    }
+    sizes
+}
+
+/// Refuses a change by which data would be lost.
+fn refuse_to_shrink(sizes: &[(Arc<Device>, u64)], force: bool) -> Result<(), EditError> {
+    let smaller = |(device, size): &&(Arc<Device>, u64)| *size < device.size();
+    match sizes.iter().find(smaller) {
+        Some((device, size)) if !force => Err(EditError::Refused {
+            what: format!(
+                "device {}: {size} bytes are less than the {} that are there, and what is beyond would be lost for good",
+                device.name,
+                device.size()
+            ),
+            remedy: "shrink the file systems on it first, and then force it (--force, or \"force\": true) in `config reload` or `device resize`"
+                .to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a file is in a directory, after all links.
+fn leads_into(file: &Path, directory: &Path) -> bool {
+    let directory = fs::canonicalize(directory);
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    let is_in = |path: PathBuf| directory.as_ref().is_ok_and(|of| path.starts_with(of));
+    let parent = file.parent().and_then(real);
+    parent.is_some_and(is_in) || real(file).is_some_and(is_in)
 }
 
 /// Refuses a change by which devices would go away, or be closed for a moment, that initiators see.

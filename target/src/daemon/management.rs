@@ -77,8 +77,14 @@ impl Management for Shared {
         force: bool,
     ) -> Result<ResizeReport, ResizeError> {
         // Not all of them, for as long as it takes.
-        let device = self.inventory().device(name).cloned();
-        let device = device.ok_or(ResizeError::NoDevice)?;
+        let find = || self.inventory().device(name).cloned();
+        let mut device = find().ok_or(ResizeError::NoDevice)?;
+        if size.is_some() && matches!(device.config.store, Store::Memory { .. }) {
+            // Whoever waits for its turn there keeps no device open.
+            drop(device);
+            self.can_keep_sizes()?;
+            device = find().ok_or(ResizeError::NoDevice)?;
+        }
         if self.stopping.load(SeqCst) {
             return Err(ResizeError::Stopping);
         }
@@ -216,6 +222,13 @@ impl Shared {
         }
         for (portal, why) in self.troubles.portals().iter() {
             warnings.push(format!("{portal}: not listening, and tried again: {why}"));
+        }
+        let waiting = self.settings.changed(&inventory.config.settings);
+        if !waiting.is_empty() {
+            warnings.push(format!(
+                "changed in the configuration, and in force when the daemon is started again: {}",
+                waiting.join(", ")
+            ));
         }
         warnings
     }

@@ -17,7 +17,7 @@ use super::configure::PATIENCE;
 use super::devices::{self, DeviceError, Surroundings};
 use super::inventory::{Inventory, Offline};
 use super::{NoParts, Shared, targets};
-use crate::config::{Config, DeviceConfig, Difference, Store};
+use crate::config::{Config, DeviceConfig, Difference};
 use crate::control::ChangeError;
 use crate::control::reports::SessionChange;
 use crate::device::Device;
@@ -82,8 +82,6 @@ pub(super) struct DevicePlan {
     pub(super) offline: Vec<Offline>,
     /// Those of them that are to be opened when others are closed.
     pub(super) later: Vec<String>,
-    /// Memory devices that get another size.
-    pub(super) sizes: Vec<(Arc<Device>, u64)>,
 }
 
 impl DevicePlan {
@@ -120,13 +118,7 @@ impl Shared {
                 .find(|(name, _)| *name == wanted.name)
                 .map(|(_, keys)| &keys[..]);
             match (online, changed) {
-                (Some(device), None) => plan.devices.push(Arc::clone(device)),
-                (Some(device), Some(["size"])) => {
-                    if let Store::Memory { size } = &wanted.store {
-                        plan.sizes.push((Arc::clone(device), size.bytes()));
-                    }
-                    plan.devices.push(Arc::clone(device));
-                }
+                (Some(device), None | Some(["size"])) => plan.devices.push(Arc::clone(device)),
                 // Its store can be opened once: when the old one is closed.
                 (Some(_), Some(_)) => plan.later(wanted, "it is opened anew"),
                 (None, _) => match before.offline(&wanted.name) {

@@ -36,7 +36,7 @@ pub struct Resized {
     pub now: u64,
 }
 
-/// Why a device did not get another size; it has the one that it had. Each message says what to do.
+/// Why a device did not get another size; it has the one that it had, but for [`NotKept`](Self::NotKept). Each message says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ResizeError {
     /// There is no such device.
@@ -48,6 +48,9 @@ pub enum ResizeError {
     /// It has the new size, but the configuration does not say so.
     #[error("it has the new size now, but not when the daemon is started again: {0}")]
     NotKept(String),
+    /// The configuration could not be written, as was seen before anything was changed.
+    #[error("its new size could not be kept: {0}")]
+    Unkeepable(String),
     /// Another one is at work.
     #[error("it is being resized already; wait until that is done, and try again")]
     Busy,

@@ -384,6 +384,27 @@ fn a_file_that_is_not_there_or_not_good() {
     assert!(matches!(error, ConfigError::TooLong { .. }), "{error}");
 }
 
+#[test]
+fn what_might_keep_us_waiting_is_not_read() {
+    let directory = Directory::new("pipe");
+    let pipe = directory.of("c.json");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    symlink("c.json", directory.of("link")).unwrap();
+    for name in ["c.json", "link"] {
+        let (done, until) = std::sync::mpsc::channel();
+        let file = directory.of(name);
+        std::thread::spawn(move || done.send(Document::from_file(&file).map(drop)));
+        let read = until.recv_timeout(std::time::Duration::from_secs(10));
+        let error = read.expect("it does not wait").expect_err("a pipe");
+        let text = error.to_string();
+        assert!(text.contains("it is not a plain file"), "{text}");
+    }
+    let error = Document::from_file(&directory.0).expect_err("a directory");
+    let text = error.to_string();
+    assert!(text.ends_with("name the file, not its directory"), "{text}");
+}
+
 /// Every document of the documentation.
 #[test]
 fn examples_of_the_documentation() {
