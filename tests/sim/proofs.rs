@@ -24,7 +24,7 @@ fn groups(seed: u64) -> Setup {
                 "chap": {{ "user": "joe", "secret": "{SECRET}" }}, "dhchap": {{ "key": "{KEY}" }} }},
              {{ "name": "other", "initiators": [], "luns": {{ "0": "secret" }},
                 "chap": {{ "user": "jim", "secret": "ba9876543210" }}, "dhchap": {{ "key": "{OTHER_KEY}" }} }},
-             {{ "name": "open", "initiators": ["0x*"], "luns": {{ "0": "disk0" }} }},
+             {{ "name": "open", "initiators": ["0x*"], "luns": {{ "0": "secret" }} }},
              {{ "name": "rest", "default": true, "luns": {{ "0": "disk0" }} }} ]"#
     );
     setup
@@ -186,4 +186,46 @@ fn nvme_hosts() {
         world.nvme_over(0, proved.admin);
         world.finish();
     }
+}
+
+/// A secret changes while a login is on its way: what was proved with the old one counts only if the login is over by then.
+#[test]
+fn a_secret_that_changes_during_a_login() {
+    let mut refused = 0;
+    for rounds in 0..60 {
+        let mut world = groups(rounds).build();
+        let name = initiator_name(0);
+        world.must_change(vec![add_initiator("safe", &name)]);
+        let file = world.configuration_file();
+        let text = std::fs::read_to_string(&file).expect("a file");
+        std::fs::write(&file, text.replace(SECRET, "another one!")).expect("a file");
+        let options = Options::new(login(0).with_chap("joe", SECRET, "5"));
+        let to = std::net::SocketAddr::from(([10, 0, 0, 1], 3260));
+        let connection = world.iser[0].connect(to, options).expect("a connection");
+        for _ in 0..rounds * 4 {
+            world.pump();
+        }
+        world.daemon.control.turn();
+        let before = sessions(&world);
+        world.reload(false).expect("a good file");
+        let state = world.run_until(|world| {
+            let state = world.iser[0].state(connection);
+            let undecided = matches!(state, State::Connecting | State::LoggingIn);
+            (!undecided).then(|| state.clone())
+        });
+        match state {
+            State::Up => {
+                assert_eq!(before, 1, "after {rounds} rounds");
+                world.iser_connections.push((0, connection));
+            }
+            // Authentication failure.
+            State::Refused { class, detail } => {
+                assert_eq!((class, detail, before), (2, 1, 0), "after {rounds} rounds");
+                refused += 1;
+            }
+            state => panic!("after {rounds} rounds: {state:?}"),
+        }
+        world.finish();
+    }
+    assert!((1..60).contains(&refused), "{refused} times");
 }

@@ -20,6 +20,7 @@ use crate::iscsi::directory::PORTAL_GROUP;
 use crate::iscsi::login::{LoginStatus, LoginSummary};
 use crate::iscsi::parameters::{Datamover, Limits};
 use crate::iser;
+use crate::session::Proof;
 use crate::shard::connection::Connection;
 use crate::shard::iscsi::Channel;
 use crate::shard::messages::{Admission, CloseReason, ConnectionKey, ShardMessage};
@@ -145,9 +146,9 @@ impl Control {
             refused(&no_group(&target.name, &summary.initiator, &peer));
             return Err(LoginStatus::FORBIDDEN);
         };
-        // The directory was asked with the same names, so this holds; but nobody comes in by a mistake there.
-        let user = group.credentials.as_ref().map(|chap| chap.user.as_str());
-        if user.is_some() && summary.user.as_deref() != user {
+        // The directory was asked with the same names, but groups and secrets may have changed since; and nobody comes in by a mistake there.
+        let proved = summary.proved.clone().map_or(Proof::Nothing, Proof::Chap);
+        if !proved.is_good_for(&group.proof(transport)) {
             refused("it has not proved who it is to the access group that admits it");
             return Err(LoginStatus::AUTHENTICATION_FAILURE);
         }

@@ -137,6 +137,11 @@ impl Chap {
         }
     }
 
+    /// What the initiator has to prove.
+    pub fn credentials(&self) -> Arc<Credentials> {
+        Arc::clone(&self.credentials)
+    }
+
     /// CHAP_A came: chooses, and challenges.
     pub fn challenge(
         &mut self,

@@ -11,6 +11,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::mem;
+use std::sync::Arc;
 
 use self::error::LoginError;
 use self::exchange::{Exchange, Gate, IDENTITY, Identity, MAX_VALUE, SECURITY, find};
@@ -18,7 +19,7 @@ pub use self::request::LoginRequest;
 use self::request::Opening;
 use self::response::VERSION;
 pub use self::response::{LoginResponse, LoginStatus, MAX_RESPONSE, Stage};
-use super::directory::{Directory, Lookup, PORTAL_GROUP};
+use super::directory::{Credentials, Directory, Lookup, PORTAL_GROUP};
 use super::negotiation::Negotiation;
 use super::parameters::{Datamover, Limits, Parameters};
 use super::text::{self, Assembler, IRRELEVANT, NOT_UNDERSTOOD, Pair, REJECT, TextWriter};
@@ -341,8 +342,15 @@ pub struct LoginSummary {
     pub cid: u16,
     /// What holds from now on.
     pub parameters: Parameters,
+    /// What the initiator has proved who it is with.
+    pub proved: Option<Arc<Credentials>>,
+}
+
+impl LoginSummary {
     /// The name under which the initiator has proved who it is.
-    pub user: Option<String>,
+    pub fn user(&self) -> Option<&str> {
+        self.proved.as_ref().map(|proved| proved.user.as_str())
+    }
 }
 
 impl SessionType {

@@ -56,8 +56,8 @@ pub(super) enum Gate {
     Closed(Arc<Credentials>),
     /// It is at it.
     Proving(Chap),
-    /// It may: it has proved to be that user, or need not.
-    Open(Option<String>),
+    /// It may: it has proved who it is with these, or need not.
+    Open(Option<Arc<Credentials>>),
 }
 
 impl Exchange {
@@ -124,8 +124,9 @@ impl Exchange {
             response,
             challenge,
         };
-        let user = self.chap()?.verify(&proof, answer)?;
-        self.gate = Gate::Open(Some(user));
+        let chap = self.chap()?;
+        chap.verify(&proof, answer)?;
+        self.gate = Gate::Open(Some(chap.credentials()));
         Ok(())
     }
 
@@ -176,8 +177,8 @@ impl Exchange {
             tsih,
             cid,
             parameters: self.negotiation.finish()?,
-            user: match &self.gate {
-                Gate::Open(user) => user.clone(),
+            proved: match &self.gate {
+                Gate::Open(proved) => proved.clone(),
                 Gate::Closed(_) | Gate::Proving(_) => None,
             },
         })
