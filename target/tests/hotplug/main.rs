@@ -267,6 +267,53 @@ fn a_portal_whose_address_is_not_there() {
     assert!(!warnings.contains("198.51.100.1"), "{warnings}");
 }
 
+/// `[::]` takes IPv4 as well, but where another portal does; whatever comes and goes.
+#[test]
+fn wildcard_portals_over_tcp() {
+    let scratch = Scratch::new("wildcards");
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = free.local_addr().expect("an address").port();
+    drop(free);
+    let portal = |address: &str| {
+        format!(r#"{{ "transport": "iscsi-tcp", "address": "{address}", "port": {port} }}"#)
+    };
+    // IPv4, IPv6.
+    let heard = |address: &str| std::net::TcpStream::connect((address, port)).is_ok();
+    let heard = || (heard("127.0.0.1"), heard("::1"));
+    scratch.configure("", &portal("::"));
+    let mut daemon = scratch.start();
+    if !heard().1 {
+        return;
+    }
+    assert_eq!(heard(), (true, true));
+    let mut reload = |address: &str| {
+        scratch.configure("", &portal(address));
+        daemon.call("config.reload", "{}")
+    };
+    for (address, expected) in [
+        ("127.0.0.1", (true, false)),
+        ("::", (true, true)),
+        ("0.0.0.0", (true, false)),
+        ("::1", (false, true)),
+        ("::", (true, true)),
+    ] {
+        assert!(!reload(address).is_null(), "{address}");
+        assert_eq!(heard(), expected, "{address}");
+    }
+    let params = format!(
+        r#"{{"target":"store","transport":"iscsi-tcp","address":"127.0.0.1","port":{port}}}"#
+    );
+    assert!(!daemon.call("portal.add", &params).is_null());
+    assert_eq!(heard(), (true, true));
+    assert!(!daemon.call("portal.remove", &params).is_null());
+    assert_eq!(heard(), (true, true));
+    // What cannot be made leaves all as it was.
+    let absent = portal("198.51.100.1");
+    scratch.configure("", &format!("{}, {absent}", portal("127.0.0.1")));
+    assert!(daemon.call("config.reload", "{}").is_null());
+    assert_eq!(heard(), (true, true));
+}
+
 #[test]
 fn hanging_up_reads_the_configuration_again() {
     let scratch = Scratch::new("hangup");
