@@ -37,7 +37,7 @@ pub(super) fn apply(root: &mut Node, edit: &Edit) -> Result<Option<Opened>, Edit
         }
         Edit::AddPortal { target, portal } => add_portal(self::target(root, target)?, portal)?,
         Edit::RemovePortal { target, portal } => {
-            remove_portal(self::target(root, target)?, portal)?
+            remove_portal(self::target(root, target)?, portal)?;
         }
         Edit::AddGroup {
             target,

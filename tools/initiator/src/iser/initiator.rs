@@ -118,7 +118,7 @@ impl IserInitiator {
                 self.end(connection, State::Closed("disconnected".to_owned()))?;
             }
             CmEvent::AdapterRemoved { connection } => {
-                self.end(connection, State::Closed("adapter removed".to_owned()))?
+                self.end(connection, State::Closed("adapter removed".to_owned()))?;
             }
             // Nothing listens here.
             CmEvent::ListenerRemoved { .. } => {}

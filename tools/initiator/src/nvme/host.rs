@@ -118,7 +118,7 @@ impl NvmeHost {
                 self.end(connection, QueueState::Closed("disconnected".to_owned()))?;
             }
             CmEvent::AdapterRemoved { connection } => {
-                self.end(connection, QueueState::Closed("adapter removed".to_owned()))?
+                self.end(connection, QueueState::Closed("adapter removed".to_owned()))?;
             }
             // Nothing listens here.
             CmEvent::ListenerRemoved { .. } => {}
