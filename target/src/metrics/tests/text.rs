@@ -10,13 +10,16 @@ use crate::control::reports::{
 
 // --- a strict reader of the format --------------------------------------------------------------------------------
 
+/// Names and values.
+type LabelSet = Vec<(String, String)>;
+
 /// A family as it was read.
 #[derive(Debug, Default)]
 struct Read {
     help: Option<String>,
     kind: Option<String>,
     /// Name, labels in their order, value.
-    samples: Vec<(String, Vec<(String, String)>, f64)>,
+    samples: Vec<(String, LabelSet, f64)>,
 }
 
 /// Reads the text, and is content with nothing that the format does not allow.
@@ -127,7 +130,7 @@ fn unescaped(text: &str, quoted: bool) -> String {
 
 /// Bounds rise, counts do not fall, and the last is all of them.
 fn check_histogram(name: &str, family: &Read) {
-    let mut series: BTreeMap<Vec<(String, String)>, Vec<(f64, f64)>> = BTreeMap::new();
+    let mut series: BTreeMap<LabelSet, Vec<(f64, f64)>> = BTreeMap::new();
     let mut ends: BTreeMap<Vec<(String, String)>, Vec<&str>> = BTreeMap::new();
     for (sample, labels, value) in &family.samples {
         let mut labels = labels.clone();
@@ -162,11 +165,13 @@ fn check_histogram(name: &str, family: &Read) {
 const NASTY: &str = "a\"b\\c\nd{e}=,é";
 
 fn device(name: &str) -> DeviceReport {
-    let mut latency = Latency::default();
-    latency.read = LatencySummary {
-        count: 7,
-        sum_us: 1_500_000,
-        ..LatencySummary::default()
+    let latency = Latency {
+        read: LatencySummary {
+            count: 7,
+            sum_us: 1_500_000,
+            ..LatencySummary::default()
+        },
+        ..Latency::default()
     };
     let mut buckets = LatencyBuckets::default();
     buckets.read[0] = 1;
