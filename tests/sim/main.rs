@@ -38,3 +38,4 @@ mod reservations_matrix;
 mod reservations_preempt;
 mod reservations_rare;
 mod resize;
+mod swaps;
