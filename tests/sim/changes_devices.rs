@@ -182,6 +182,10 @@ fn a_device_that_comes_back_has_its_reservations() {
             map("everyone", 0, "extra", false),
         ];
         cluster.world.must_change(setup);
+        // Who is there now: another one than was.
+        for host in cluster.hosts() {
+            assert!(cluster.finds(host, 0, "extra"), "seed {seed}");
+        }
         for host in [0, 1] {
             cluster.hears(host, 0);
         }
