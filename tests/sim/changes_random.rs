@@ -29,6 +29,8 @@ const LUNS: [u16; 6] = [0, 1, 2, 7, 300, 0x4000];
 struct Model {
     devices: Vec<String>,
     groups: Vec<Group>,
+    /// Groups that these changes have taken the last pattern from that says whom they admit.
+    opened: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -39,7 +41,30 @@ struct Group {
     luns: BTreeMap<u16, (String, bool)>,
 }
 
+impl Group {
+    /// It admits whoever it does not exclude.
+    fn only_excludes(&self) -> bool {
+        let excludes = |pattern: &String| pattern.starts_with('!');
+        !self.default && !self.patterns.is_empty() && self.patterns.iter().all(excludes)
+    }
+
+    /// Takes a pattern away. Returns whether that opens the group.
+    fn take(&mut self, pattern: &str) -> bool {
+        self.patterns.retain(|one| one != pattern);
+        !pattern.starts_with('!') && self.only_excludes()
+    }
+}
+
 impl Model {
+    /// Makes changes, all or none; says whether they are good ones.
+    fn apply_all(&mut self, changes: &[Change]) -> bool {
+        self.opened.clear();
+        let good = changes.iter().all(|change| self.apply(change).is_some());
+        let opened = std::mem::take(&mut self.opened);
+        let mut open = |name: &String| self.group(name).is_some_and(|group| group.only_excludes());
+        good && !opened.iter().any(&mut open)
+    }
+
     fn group(&mut self, name: &str) -> Option<&mut Group> {
         self.groups.iter_mut().find(|group| group.name == name)
     }
@@ -91,8 +116,10 @@ impl Model {
             }
             Change::Remove(name, pattern) => {
                 let group = self.group(name)?;
-                let at = group.patterns.iter().position(|one| one == pattern)?;
-                group.patterns.remove(at);
+                group.patterns.iter().position(|one| one == pattern)?;
+                if group.take(pattern) {
+                    self.opened.push(name.clone());
+                }
                 Some(())
             }
             Change::Move(pattern, to) => {
@@ -106,7 +133,9 @@ impl Model {
                 if from == *to {
                     return None;
                 }
-                self.group(&from)?.patterns.retain(|one| one != pattern);
+                if self.group(&from)?.take(pattern) {
+                    self.opened.push(from.clone());
+                }
                 self.group(to)?.patterns.push(pattern.clone());
                 Some(())
             }
@@ -250,6 +279,7 @@ fn start(seed: u64) -> (Cluster, Model) {
     let model = Model {
         devices: (0..3).map(device).collect(),
         groups,
+        opened: Vec::new(),
     };
     let mut setup = Setup::new(seed);
     setup.devices = model.devices.iter().map(|device| memory(device)).collect();
@@ -362,7 +392,7 @@ fn random_changes(seed: u64) {
             let count = 1 + random.below(3) * random.below(2);
             let changes: Vec<Change> = (0..count).map(|_| Change::random(&mut random)).collect();
             let mut next = model.clone();
-            let is_good = changes.iter().all(|change| next.apply(change).is_some());
+            let is_good = next.apply_all(&changes);
             if is_good || tries == 0 {
                 break (changes, next, is_good);
             }

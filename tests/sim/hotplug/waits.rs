@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use pagecast_backends::testing::Kind;
 use pagecast_tests::changes::{add_device, remove_device};
+use pagecastd::device::resize::ResizeError;
 
 use super::*;
 
@@ -104,13 +105,13 @@ fn a_device_that_grows_while_another_one_goes() {
     world.finish();
 }
 
-/// It is gone when its size would be kept.
+/// It is gone when it would get another size.
 #[test]
 fn a_device_that_grows_while_it_goes() {
     let mut world = two_in_memory(4).build();
     let grow = |shared: &Shared| shared.resize("disk0", Some(8 << 20), false);
-    let report = remove_beside(&mut world, grow).expect("a new size");
-    assert_eq!(report.size, 8 << 20);
+    let error = remove_beside(&mut world, grow).expect_err("it is gone");
+    assert_eq!(error, ResizeError::NoDevice);
     assert_eq!(luns_of(&world), ["disk1"]);
     world.finish();
 }
