@@ -147,10 +147,17 @@ step "nobody admits it any more"
 # where it is after an even number of moves
 check "its name goes from the group" ctl initiator remove store small "$IPV4"
 check "its sessions are closed" until_true 15 no_sessions
-refused() { grep -q 'no access group admits it' $LOG; }
-check "it tries again and is refused, with a reason in the log" until_true 40 refused
+refused() { grep 'no access group' $LOG | grep -q "$1"; }
+for transport in srp iser nvme-rdma; do
+    check "it tries again over $transport and is refused, with a reason in the log" until_true 60 refused "transport=$transport"
+done
 check "its name comes back" ctl initiator add store small "$IPV4"
-check "its sessions are back by themselves" until_true 60 sessions_in small
+back() { ctl session list | jq -e '[.sessions[].transport] | sort == ["iser", "srp"]'; }
+check "its sessions over SRP and iSER are back by themselves" until_true 60 back
+# Connect Invalid Host tells a host not to try again, and Linux gives the controller up.
+check "NVMe's host has given up, and connects when it is told to" nvme_connect
+nvme=$DISK
+check "all three are back" sessions_in small
 for disk in "$srp" "$iser" "$nvme"; do check "$disk works" until_true 60 same "$disk" "$first" 4; done
 pkill systemd-udevd || true
 umount /usr/lib/udev/rules.d || true
