@@ -570,8 +570,7 @@ fn nothing_is_copied_to_where_the_session_may_not_write() {
 #[test]
 fn what_waited_is_for_the_unit_that_it_came_for() {
     let mut maps = Maps::new();
-    let waited =
-        |maps: &mut Maps, unit: u32| maps.channel.plan_for(UnitId(unit), &command(&READ));
+    let waited = |maps: &mut Maps, unit: u32| maps.channel.plan_for(UnitId(unit), &command(&READ));
     assert!(matches!(waited(&mut maps, 0), Plan::Block(_)));
     // Another unit has the number: not even that it is another one is said to who did not ask for it.
     maps.map(&[(0, 2), (1, 1)]);

@@ -1,4 +1,8 @@
 //! `pagecast target` and `pagecast portal`.
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "these are help texts, where brackets are brackets"
+)]
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
