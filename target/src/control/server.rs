@@ -21,7 +21,7 @@ use super::peer::Peer;
 use super::rpc::{Code, RpcError};
 use super::socket::{ControlSocket, SocketError};
 
-/// Clients at a time. Of them, [so many](client::MAX_WATCHERS) may watch events for long. When there are more, the one goes that has
+/// Clients at a time. Of them, so many (`client::MAX_WATCHERS`) may watch events for long. When there are more, the one goes that has
 /// asked for nothing for longest.
 pub const MAX_CLIENTS: usize = 96;
 
