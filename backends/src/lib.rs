@@ -20,6 +20,7 @@ mod file;
 mod holder;
 mod mapping;
 mod open;
+mod place;
 mod send;
 mod slots;
 mod survey;
@@ -37,6 +38,7 @@ pub use backend::{
 pub use engine::{Choice, Engine, EngineError, io_queue};
 pub use file::{FileBackend, MemoryBackend};
 pub use open::{FileOptions, OpenError, present_size};
+pub use place::{Misplaced, Place};
 pub use send::{Piece, send};
 pub use threads::{ThreadPool, ThreadQueue};
 pub use uring::{UringError, UringQueue};

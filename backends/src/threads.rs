@@ -1,43 +1,52 @@
 //! Operations executed by a pool of threads, with plain system calls.
 //!
+//! Each store has a line and threads of its own (`lanes.rs`), so that one that hangs holds up nobody else.
+//!
 //! What is read this way counts in `rchar` of `/proc/PID/io`.
+
+mod lanes;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use std::thread;
+use std::time::Duration;
 
 use crate::completions::{Completions, wait_readable};
 use crate::{Backend, BackendError, Done, IoQueue, Operation, Token};
 
+use self::lanes::{Lanes, Start};
+
+/// How long a thread that has nothing to do stays. Starting one takes about as long as a read out of the page cache.
+const LINGER: Duration = Duration::from_secs(5);
+
 /// Threads that execute operations, shared by the queues of all shards. Cloning it shares the threads; they end with the
-/// last clone.
+/// last clone, which waits for what is queued.
 #[derive(Clone, Debug)]
 pub struct ThreadPool {
     workers: Arc<Workers>,
 }
 
 impl ThreadPool {
-    /// Starts `threads` threads (at least one).
+    /// A pool of `threads` threads (at least one) for each store. They are started as there is something to do, and end after
+    /// some seconds without; where none can be started, operations fail. Making the pool starts none and does not fail.
     pub fn new(threads: usize) -> io::Result<Self> {
-        let (sender, receiver) = unbounded();
-        let mut workers = Workers {
-            jobs: Some(sender),
-            threads: Vec::new(),
-        };
-        for _ in 0..threads.max(1) {
-            let receiver: Receiver<Job> = receiver.clone();
-            let worker = thread::Builder::new().name("pagecast-store".to_owned());
-            workers.threads.push(worker.spawn(move || {
-                receiver.iter().for_each(Job::run);
-            })?);
+        Ok(Self::with(threads, LINGER, |body| {
+            thread::Builder::new()
+                .name("pagecast-store".to_owned())
+                .spawn(body)
+        }))
+    }
+
+    fn with(threads: usize, linger: Duration, start: Start) -> Self {
+        Self {
+            workers: Arc::new(Workers {
+                lanes: Arc::new(Lanes::new(threads.max(1), linger, start)),
+            }),
         }
-        Ok(Self {
-            workers: Arc::new(workers),
-        })
     }
 
     /// Has `operation` executed and left in `completions`.
@@ -48,36 +57,24 @@ impl ThreadPool {
         token: Token,
         completions: &Arc<Completions>,
     ) {
-        let job = Job {
+        self.workers.lanes.submit(Job {
             backend: Arc::clone(backend),
             operation,
             token,
             completions: Arc::clone(completions),
-        };
-        let refused = match &self.workers.jobs {
-            Some(jobs) => jobs.send(job).err().map(|error| error.into_inner()),
-            None => Some(job),
-        };
-        // The workers live as long as the pool, so nothing is ever refused; should it be, it must still end.
-        if let Some(job) = refused {
-            job.finish(Err(BackendError::Failed(libc::ECANCELED)));
-        }
+        });
     }
 }
 
+/// What the clones of a pool share, and its threads do not: so it drops with the last clone.
 #[derive(Debug)]
 struct Workers {
-    jobs: Option<Sender<Job>>,
-    threads: Vec<JoinHandle<()>>,
+    lanes: Arc<Lanes>,
 }
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        // Without a sender the workers finish what is queued and end.
-        self.jobs = None;
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
+        self.lanes.end();
     }
 }
 
@@ -90,6 +87,11 @@ struct Job {
 }
 
 impl Job {
+    /// Tells its store from all others that have anything to do.
+    fn store(&self) -> usize {
+        Arc::as_ptr(&self.backend).cast::<()>().addr()
+    }
+
     fn run(self) {
         // A panicking backend is a bug, but one that must not take operations of other devices with it.
         let result = catch_unwind(AssertUnwindSafe(|| self.backend.execute(&self.operation)));

@@ -278,23 +278,33 @@ srp_gone() { [ -z "$(ls /sys/class/srp_remote_ports)" ] && ! compgen -G '/sys/bl
 # fio_verify [ARG...]: random writes of mixed sizes to DISK, queue depth 32, every one read back and checked. Without
 # --blockalign, fio keeps a map of what it wrote: no two writes overlap, and each byte has one right value.
 fio_verify() {
+    local log status=0
+    log=$(mktemp)
     fio --name=verify --filename="$DISK" --direct=1 --ioengine=libaio --iodepth=32 --rw=randwrite \
         --bsrange="$(blockdev --getss "$DISK")-256k" --size="$(fio_mib 48)" --verify=crc32c --verify_fatal=1 \
-        --output-format=terse --output=/run/fio.out "$@" || { cat /run/fio.out; return 1; }
+        --output-format=terse --output="$log" "$@" || { status=1; cat "$log"; }
+    rm -f "$log"
+    return $status
 }
 # fio_mib N: N MiB for fio, or less where SMALLER says so
 fio_mib() { printf '%dm\n' $(($1 / SMALLER > 0 ? $1 / SMALLER : 1)); }
-# beside COMMAND...: runs it while fio writes, and waits for fio's verdict
+# beside COMMAND...: runs it while fio writes, and waits for fio's verdict. fio starts again as often as it takes.
 beside() {
-    local status=0
-    # long enough for what happens beside it
-    fio_verify --loops=3 --size=$((SMALLER > 1 ? 24 : 48))m >/run/fio.log 2>&1 &
-    local fio=$!
+    local status=0 fio
+    rm -f /run/fio.enough
+    rounds --size=$((SMALLER > 1 ? 24 : 48))m &
+    fio=$!
     busy || status=1
     "$@" || status=1
-    if ! kill -0 $fio; then echo "fio was through too early"; status=1; fi
-    wait $fio || { cat /run/fio.log; status=1; }
+    touch /run/fio.enough
+    wait $fio || status=1
     return $status
+}
+# rounds ARG...: fio_verify from the start to the end, and again until there is a file /run/fio.enough
+rounds() {
+    until [ -e /run/fio.enough ]; do
+        fio_verify --loops=3 "$@" || return 1
+    done
 }
 # resets OPTION...: three times, what sg_reset's options say
 resets() {

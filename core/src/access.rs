@@ -45,6 +45,11 @@ impl fmt::Debug for Pattern {
     }
 }
 
+/// Whether two texts are one pattern: they may differ in the case of ASCII letters, which no transport's names are told apart by.
+pub fn is_same_pattern(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other)
+}
+
 /// Whether an initiator with these names belongs to a group with these patterns.
 ///
 /// It does if a pattern matches and none that excludes does. In a group that only excludes, everybody else belongs.
@@ -217,6 +222,28 @@ mod tests {
                     expected,
                     "{text} {whole}"
                 );
+            }
+        }
+    }
+
+    /// What is one pattern matches the same names.
+    #[test]
+    fn patterns_that_differ_in_case_are_one() {
+        let texts = [
+            "iqn.r:1", "IQN.R:1", "iqn.R:?", "!iqn.r:1", "\u{fc}", "\u{dc}",
+        ];
+        let names = ["iqn.r:1", "Iqn.r:1", "IQN.R:2", "\u{fc}", "\u{dc}"];
+        for one in texts {
+            for other in texts {
+                let matches = |text: &str| {
+                    let pattern = Pattern::new(text);
+                    (
+                        pattern.excludes(),
+                        names.map(|name| pattern.matches(&[name])),
+                    )
+                };
+                let same = matches(one) == matches(other);
+                assert_eq!(is_same_pattern(one, other), same, "{one} {other}");
             }
         }
     }

@@ -1,10 +1,9 @@
 //! An adapter for connections that need none.
 //!
 //! What moves data without RDMA (iSCSI over TCP) still wants staging pools, and those are made of registered memory.
-//! [`LocalAdapter`] registers memory with nobody, and [`NoFabric`] is the provider of a daemon without RDMA.
+//! [`LocalAdapter`] registers memory with nobody.
 
 use std::any::Any;
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -13,9 +12,7 @@ use pagecast_memory::{Memory, Slice};
 
 use crate::event_fd::EventFd;
 use crate::fabric::{
-    Access, Adapter, AdapterEvent, Capabilities, CmEvent, Completion, CompletionQueue,
-    ConnectParams, ConnectionId, ConnectionManager, Fabric, FabricError, ListenAddress, ListenerId,
-    QueuePair, QueuePairConfig,
+    Access, Adapter, AdapterEvent, Capabilities, Completion, CompletionQueue, FabricError,
 };
 use crate::region::{Region, Registration};
 
@@ -140,103 +137,11 @@ impl CompletionQueue for SilentQueue {
     }
 }
 
-/// The provider of a daemon where there was no RDMA at the start: no adapter, nothing to listen on, and no event ever.
-#[derive(Debug)]
-pub struct NoFabric;
-
-impl Fabric for NoFabric {
-    fn adapters(&self) -> Result<Vec<Arc<dyn Adapter>>, FabricError> {
-        Ok(Vec::new())
-    }
-
-    fn connection_manager(&self) -> Result<Box<dyn ConnectionManager>, FabricError> {
-        Ok(Box::new(NoConnections {
-            event: EventFd::new()?,
-        }))
-    }
-}
-
-/// A connection manager that never has a connection.
-#[derive(Debug)]
-struct NoConnections {
-    event: EventFd,
-}
-
-fn no_device<T>() -> Result<T, FabricError> {
-    Err(FabricError::NoDevice(
-        "there was none when the daemon was started; when there is one, start it again".to_owned(),
-    ))
-}
-
-impl ConnectionManager for NoConnections {
-    fn listen(&mut self, _at: ListenAddress, _backlog: u32) -> Result<ListenerId, FabricError> {
-        no_device()
-    }
-
-    fn unlisten(&mut self, _listener: ListenerId) {}
-
-    fn resolve(&mut self, _to: SocketAddr) -> Result<ConnectionId, FabricError> {
-        no_device()
-    }
-
-    fn create_queue_pair(
-        &mut self,
-        _connection: ConnectionId,
-        _config: QueuePairConfig,
-        _completions: &Arc<dyn CompletionQueue>,
-    ) -> Result<Box<dyn QueuePair>, FabricError> {
-        Err(FabricError::UnknownConnection)
-    }
-
-    fn connect(
-        &mut self,
-        _connection: ConnectionId,
-        _params: &ConnectParams<'_>,
-    ) -> Result<(), FabricError> {
-        Err(FabricError::UnknownConnection)
-    }
-
-    fn accept(
-        &mut self,
-        _connection: ConnectionId,
-        _params: &ConnectParams<'_>,
-    ) -> Result<(), FabricError> {
-        Err(FabricError::UnknownConnection)
-    }
-
-    fn reject(
-        &mut self,
-        _connection: ConnectionId,
-        _private_data: &[u8],
-    ) -> Result<(), FabricError> {
-        Err(FabricError::UnknownConnection)
-    }
-
-    fn notify_established(&mut self, _connection: ConnectionId) -> Result<(), FabricError> {
-        Err(FabricError::UnknownConnection)
-    }
-
-    fn disconnect(&mut self, _connection: ConnectionId) -> Result<(), FabricError> {
-        Err(FabricError::UnknownConnection)
-    }
-
-    fn forget(&mut self, _connection: ConnectionId) {}
-
-    fn next_event(&mut self) -> Result<Option<CmEvent>, FabricError> {
-        Ok(None)
-    }
-
-    fn event_fd(&self) -> BorrowedFd<'_> {
-        self.event.as_fd()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use pagecast_memory::Anonymous;
 
     use super::*;
-    use crate::fabric::ServiceId;
 
     fn is_readable(fd: BorrowedFd<'_>) -> bool {
         use std::os::fd::AsRawFd;
@@ -284,21 +189,5 @@ mod tests {
         assert!(!is_readable(queue.event_fd()));
         assert_eq!(adapter.next_event(), None);
         assert!(!is_readable(adapter.event_fd()));
-    }
-
-    #[test]
-    fn a_fabric_without_adapters_serves_no_portal() {
-        let fabric = NoFabric;
-        assert!(fabric.adapters().unwrap().is_empty());
-        let mut manager = fabric.connection_manager().unwrap();
-        for at in [
-            ListenAddress::Ip("127.0.0.1:5000".parse().unwrap()),
-            ListenAddress::Service(ServiceId(0x0106_1234)),
-        ] {
-            let refused = manager.listen(at, 1).unwrap_err();
-            assert!(refused.to_string().contains("start it again"), "{refused}");
-        }
-        assert!(manager.next_event().unwrap().is_none());
-        assert!(!is_readable(manager.event_fd()));
     }
 }

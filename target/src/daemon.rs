@@ -1,8 +1,8 @@
 //! The daemon: devices, targets and shards put together, and the control thread that owns what is rare.
 //!
-//! - [`devices`] opens the stores of a configuration, [`targets`] makes its targets.
-//! - `listeners`, `logins`, `srp_logins`, `iscsi_logins`, `nvme_logins`: who comes in, and where it is served. [`buffers`] keeps
-//!   the memory of connections ready; `directory` is what logins ask.
+//! - `build` puts it together: [`devices`] opens the stores of a configuration, [`targets`] makes its targets.
+//! - `listeners`, `logins`, `srp_logins`, `iscsi_logins`, `nvme_logins`: who comes in, and where it is served; `nvme_controllers` and
+//!   `nvme_authentication`: what NVMe hosts have then. [`buffers`] keeps the memory of connections ready; `directory` is what logins ask.
 //! - [`configure`] and `reassign` change what is served, `opening` opens and closes devices for it, [`offline`] tries again what is not there.
 //! - [`management`] is what the control socket shows of it all.
 //!
@@ -19,10 +19,13 @@ pub mod reservations;
 pub mod targets;
 
 mod addresses;
+mod build;
 mod directory;
 mod iscsi_logins;
 mod listeners;
 mod logins;
+mod nvme_authentication;
+mod nvme_controllers;
 mod nvme_discovery;
 mod nvme_logins;
 mod opening;
@@ -35,21 +38,20 @@ mod tell;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use pagecast_backends::{Backend, Engine, EngineError, IoQueue, ThreadPool};
-use pagecast_core::nvme::ADMIN_QUEUE_DEPTH;
+use crossbeam_channel::Sender;
+use pagecast_backends::ThreadPool;
 use pagecast_rdma::fabric::{
-    Adapter, CmEvent, ConnectionId, ConnectionManager, Fabric, FabricError, ListenerId,
+    Adapter, CmEvent, ConnectionId, ConnectionManager, Fabric, ListenerId,
 };
-use pagecast_rdma::windows::{self, WindowError, WindowService, default_budget, read_limits};
-use thiserror::Error;
+use pagecast_rdma::windows::WindowService;
 
-use crate::config::{self, Config, DeviceConfig, Document, IoEngine, Settings, Transport};
+use crate::config::{self, Settings, Transport};
 use crate::device::MAX_ADAPTERS;
 use crate::device::table::DeviceTable;
 use crate::events::Events;
@@ -59,19 +61,19 @@ use crate::metrics::service::MetricsService;
 use crate::session::{Session, SessionId};
 use crate::shard::connection::{Connection, MessageBuffers};
 use crate::shard::messages::{
-    CloseReason, ConnectionKey, ControlMessage, Mailbox, Mailer, ShardMessage, mailbox,
+    CloseReason, ConnectionKey, ControlMessage, Mailbox, Mailer, ShardMessage,
 };
 use crate::shard::work_id::GENERATIONS;
-use crate::shard::{Gauges, Shard, ShardParts};
+use crate::shard::{Gauges, Shard};
 use crate::srp::nexus::{NexusId, Nexuses};
 use adapters::AdapterPort;
-use buffers::Layout;
+use build::{NoParts, layout};
+pub use build::{Parts, StartError};
 use configure::Kept;
-use devices::{DeviceError, Surroundings};
-use inventory::{Inventory, Offline};
+use inventory::Inventory;
 use listeners::{Place, TcpPortal, Troubles};
 use logins::Waiting;
-use nvme_logins::Controllers;
+use nvme_controllers::Controllers;
 use reservations::Changer;
 pub use run::Observer;
 
@@ -80,54 +82,6 @@ const BACKLOG: u32 = 128;
 
 /// Bytes for a message of ours: any SRP response, and what iSCSI says in a login and in a page of a discovery.
 const SEND_SIZE: usize = 1024;
-
-/// Why the daemon does not start.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// RDMA is not there, or refuses.
-    #[error(transparent)]
-    Fabric(#[from] FabricError),
-    /// A device cannot be opened.
-    #[error(transparent)]
-    Device(#[from] DeviceError),
-    /// The I/O engine cannot be had.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// The window service refuses its settings.
-    #[error(transparent)]
-    Windows(#[from] WindowError),
-    /// A portal cannot listen.
-    #[error("cannot listen on {portal}: {source}{hint}")]
-    Listen {
-        /// The portal.
-        portal: String,
-        /// Why.
-        source: FabricError,
-        /// What to do.
-        hint: &'static str,
-    },
-    /// Buffers could not be registered.
-    #[error(
-        "cannot register {bytes} bytes of buffers on {adapter}: {source}; lower \"staging_memory\" or \
-         \"queue_depth\", or let the process lock more memory (systemd: LimitMEMLOCK=infinity; shell: ulimit -l)"
-    )]
-    Memory {
-        /// The adapter.
-        adapter: String,
-        /// How much.
-        bytes: usize,
-        /// Why.
-        source: FabricError,
-    },
-    /// The system refused something basic.
-    #[error("{what}: {source}")]
-    System {
-        /// What.
-        what: &'static str,
-        /// Why.
-        source: std::io::Error,
-    },
-}
 
 /// Everything, built and not yet running.
 #[derive(Debug)]
@@ -163,8 +117,8 @@ pub struct Shared {
     pub gauges: Vec<Arc<Gauges>>,
     /// The window service.
     pub windows: Arc<WindowService>,
-    /// The I/O engine in use.
-    pub engine: String,
+    /// The I/O engine in use, and why this one.
+    pub engine: (String, String),
     /// When it started.
     pub started: Instant,
     /// The configuration as it is kept.
@@ -259,9 +213,10 @@ pub struct Control {
     waiting: Vec<Waiting>,
     sessions: HashMap<Nexus, Arc<Session>>,
     next_session: u64,
-    orders: Option<crossbeam_channel::Sender<buffers::Order>>,
+    next_connection: u64,
+    orders: Option<Sender<buffers::Order>>,
     /// Threads for NVMe hosts that authenticate; in tests there are none.
-    authenticators: Option<crossbeam_channel::Sender<nvme_logins::Step>>,
+    authenticators: Option<Sender<nvme_authentication::Step>>,
     /// Devices that threads attach to adapters; none where there are no threads, as in tests and before the daemon runs.
     attaching: Option<Vec<adapters::Attaching>>,
     draining: bool,
@@ -281,14 +236,44 @@ struct ShardHandle {
     connections: usize,
 }
 
+impl ShardHandle {
+    /// A slot for a new connection.
+    fn take_slot(&mut self, shard: u16) -> Option<ConnectionKey> {
+        let slot = match self.free_slots.pop() {
+            Some(slot) => slot,
+            None => {
+                let slot = u16::try_from(self.generations.len()).ok()?;
+                self.generations.push(0);
+                slot
+            }
+        };
+        let generation = self.generations.get_mut(usize::from(slot))?;
+        *generation = (*generation + 1) % GENERATIONS;
+        Some(ConnectionKey {
+            shard,
+            slot,
+            generation: *generation,
+        })
+    }
+
+    fn adopt(&self, connection: Box<Connection>) {
+        self.mail.send(ShardMessage::Adopt(connection));
+    }
+}
+
 /// A connection that a shard serves.
 #[derive(Debug)]
 struct Entry {
     /// The connection manager's name for it, if it has one.
     id: Option<ConnectionId>,
+    /// Older connections have lower ones.
+    number: u64,
     /// Whom it belongs to, once it has logged in.
     nexus: Option<Nexus>,
     session: Option<Arc<Session>>,
+    /// Every name that access groups may know its initiator by, as it came here; none before it has logged in. Other connections of its
+    /// session may have come from elsewhere.
+    names: Vec<String>,
     port: usize,
     completions: u32,
     origin: Origin,
@@ -297,9 +282,10 @@ struct Entry {
     /// It has logged in, and has yet to prove who it is.
     unproven: bool,
     transport: Transport,
-    peer: String,
     /// What it counts for its session.
     meter: Arc<Meter>,
+    /// Dropped with it: whoever shut it out waits for that.
+    awaited: Option<Sender<()>>,
 }
 
 /// Where a connection came in; for protocols that log in later.
@@ -307,6 +293,8 @@ struct Entry {
 struct Origin {
     /// The portal, as configured: it leads to the targets that have it.
     portal: config::Portal,
+    /// Whom it is from.
+    peer: String,
     /// Our address, as the peer dialled it.
     local: Option<SocketAddr>,
     /// Somebody who has logged in said that it would come.
@@ -314,9 +302,10 @@ struct Origin {
 }
 
 impl Origin {
-    fn of(portal: config::Portal) -> Self {
+    fn of(portal: config::Portal, peer: String) -> Self {
         Self {
             portal,
+            peer,
             local: None,
             expected: false,
         }
@@ -338,166 +327,6 @@ struct IscsiNexus {
     initiator: String,
     isid: [u8; 6],
     target: String,
-}
-
-/// What a test puts in the place of parts of the daemon. The default changes nothing.
-pub trait Parts {
-    /// The store to use instead of `opened`, which it may wrap.
-    fn store(&mut self, _config: &DeviceConfig, opened: Arc<dyn Backend>) -> Arc<dyn Backend> {
-        opened
-    }
-
-    /// What executes a shard's backend operations, if not the configured engine.
-    fn io_queue(&mut self, _shard: usize) -> Option<Box<dyn IoQueue>> {
-        None
-    }
-}
-
-/// Nothing is replaced.
-#[derive(Debug)]
-struct NoParts;
-
-impl Parts for NoParts {}
-
-impl Daemon {
-    /// Opens devices, registers memory and listens; keeps what has to last in the directory `state`. Starts no thread of its own but
-    /// those of the window service. The configuration is that of the document, in whose file changes are kept if it has one.
-    pub fn build(
-        (document, config): (Document, Config),
-        machine: &MachineId,
-        state: &Path,
-        fabric: Arc<dyn Fabric>,
-        now: Instant,
-    ) -> Result<Self, StartError> {
-        Self::build_with(
-            (document, config),
-            machine,
-            state,
-            fabric,
-            now,
-            &mut NoParts,
-        )
-    }
-
-    /// The same, with parts of the caller's.
-    pub fn build_with(
-        (document, config): (Document, Config),
-        machine: &MachineId,
-        state: &Path,
-        fabric: Arc<dyn Fabric>,
-        now: Instant,
-        parts: &mut dyn Parts,
-    ) -> Result<Self, StartError> {
-        let settings = config.settings.clone();
-        let count = settings.shard_count();
-        let windows = window_service(&settings)?;
-        let table = Arc::new(DeviceTable::default());
-        let (mut devices, mut missing) = (Vec::new(), Vec::new());
-        let hanging = offline::hanging(&config.devices);
-        let seen_through = targets::ScsiPorts::new(&config);
-        for device in &config.devices {
-            if hanging.iter().any(|name| *name == *device.name) {
-                missing.push(Offline {
-                    config: device.clone(),
-                    why: "its store, or the way to it, does not answer".to_owned(),
-                });
-                continue;
-            }
-            let around = Surroundings {
-                machine,
-                state,
-                windows: &windows,
-                shards: count,
-                max_transfer: devices::max_transfer(adapters::staging_share(&settings)),
-                ports: seen_through.of(&device.name),
-            };
-            match devices::open(table.number(), device, around, parts) {
-                Ok(opened) => {
-                    let opened = Arc::new(opened);
-                    table.insert(&opened);
-                    devices.push(opened);
-                }
-                // The rest is served, and it is tried again.
-                Err(error) if offline::is_missing(&error) => missing.push(Offline {
-                    config: device.clone(),
-                    why: error.to_string(),
-                }),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let inventory = Inventory::new(config.clone(), machine, devices, missing);
-        let pool = ThreadPool::new(16).map_err(|source| StartError::System {
-            what: "cannot start the I/O threads",
-            source,
-        })?;
-        let (control_address, inbox) = new_mailbox()?;
-        let (shards, handles, gauges, engine) =
-            build_shards(&settings, &pool, &control_address, now, parts)?;
-        let events = Arc::new(Events::default());
-        let shared = Arc::new(Shared {
-            settings,
-            machine: *machine,
-            state: state.to_owned(),
-            inventory: Mutex::new(Arc::new(inventory)),
-            table,
-            sessions: Mutex::default(),
-            gauges,
-            windows,
-            engine,
-            started: now,
-            kept: Kept::new(document),
-            control: control_address.clone(),
-            changer: Changer::telling(Arc::clone(&events)),
-            events,
-            metrics: MetricsService::default(),
-            troubles: offline::Troubles::default(),
-            adapters: Mutex::default(),
-            message_bytes: AtomicU64::new(0),
-            logins: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
-            ready: AtomicBool::new(false),
-            stopping: AtomicBool::new(false),
-        });
-        let mut control = Control {
-            manager: fabric.connection_manager()?,
-            fabric,
-            shared: Arc::clone(&shared),
-            inbox,
-            ports: Default::default(),
-            shards: handles,
-            listeners: HashMap::new(),
-            tcp_portals: Vec::new(),
-            unusable: Vec::new(),
-            accept_trouble: Troubles::default(),
-            spare_descriptor: listeners::spare_descriptor(),
-            local_port: None,
-            connections: HashMap::new(),
-            by_id: HashMap::new(),
-            nexuses: Nexuses::default(),
-            controllers: Controllers::default(),
-            waiting: Vec::new(),
-            sessions: HashMap::new(),
-            next_session: 1,
-            orders: None,
-            authenticators: None,
-            attaching: None,
-            draining: false,
-            drained: 0,
-            stopped: false,
-        };
-        for device in &shared.inventory().offline {
-            shared.tell_offline(&device.config.name, device.why.clone());
-        }
-        control.find_adapters()?;
-        control.listen(&config)?;
-        Ok(Self {
-            control,
-            shards,
-            shared,
-            control_address,
-            pool,
-        })
-    }
 }
 
 impl Control {
@@ -527,7 +356,7 @@ impl Control {
     }
 
     /// Has message buffers registered in the background from now on.
-    pub fn order_from(&mut self, orders: crossbeam_channel::Sender<buffers::Order>) {
+    pub fn order_from(&mut self, orders: Sender<buffers::Order>) {
         for port in self.ports.iter_mut().flatten() {
             port.stock.order_from(orders.clone());
         }
@@ -582,13 +411,8 @@ impl Control {
             ControlMessage::Reserve(work) => self.reserve(work),
             ControlMessage::Step(step) => self.configure(*step),
             ControlMessage::ControllerReset { key } => self.controller_reset(key),
-            ControlMessage::Buffers { port, buffers } => {
-                self.buffers_delivered(port, buffers);
-            }
-            ControlMessage::BuffersFailed { port } => {
-                if let Some(Some(port)) = self.ports.get_mut(port) {
-                    port.stock.failed();
-                }
+            ControlMessage::Buffers { adapter, buffers } => {
+                self.buffers_delivered(&adapter, buffers);
             }
             ControlMessage::Drained { shard } => {
                 tracing::debug!(shard, "drained");
@@ -712,139 +536,5 @@ impl Control {
             shard.mail.send(ShardMessage::Stop);
         }
         self.stopped = true;
-    }
-}
-
-fn window_service(settings: &Settings) -> Result<Arc<WindowService>, StartError> {
-    let budget = match settings.pinned_memory {
-        Some(bytes) => bytes.bytes(),
-        None => {
-            let limits = read_limits().map_err(|source| StartError::System {
-                what: "cannot read how much memory may be locked",
-                source,
-            })?;
-            let buffers = settings.staging_memory.bytes()
-                + (layout(settings).bytes() as u64) * u64::from(settings.max_sessions.min(16));
-            let budget = default_budget(&limits, buffers);
-            if let Some(advice) = &budget.advice {
-                tracing::warn!("{advice}");
-            }
-            budget.bytes
-        }
-    };
-    Ok(WindowService::new(windows::Settings {
-        window_bytes: settings.window_size.bytes(),
-        budget_bytes: budget,
-        ..windows::Settings::default()
-    })?)
-}
-
-/// One connection's message buffers, whichever protocol it speaks. Two responses per credit, because a credit comes back before
-/// the adapter reports that the response that carried it has left.
-fn layout(settings: &Settings) -> Layout {
-    // The admin queue of NVMe has a depth of its own.
-    let credits = settings.queue_depth.max(ADMIN_QUEUE_DEPTH.into()) as usize;
-    const LEAST: usize = if iscsi_logins::ISER_MESSAGE > nvme_logins::CAPSULE {
-        iscsi_logins::ISER_MESSAGE
-    } else {
-        nvme_logins::CAPSULE
-    };
-    let longest = (settings.max_it_iu_len as usize).max(LEAST);
-    Layout {
-        receive_size: longest.next_multiple_of(64),
-        receives: credits + logins::SPARE_RECEIVES as usize,
-        send_size: SEND_SIZE,
-        sends: 2 * credits + 4,
-    }
-}
-
-type BuiltShards = (Vec<Shard>, Vec<ShardHandle>, Vec<Arc<Gauges>>, String);
-
-fn build_shards(
-    settings: &Settings,
-    pool: &ThreadPool,
-    control: &Mailer<ControlMessage>,
-    now: Instant,
-    parts: &mut dyn Parts,
-) -> Result<BuiltShards, StartError> {
-    let count = settings.shard_count();
-    let mut mailers = Vec::new();
-    let mut boxes = Vec::new();
-    for _ in 0..count {
-        let (mailer, mail) = new_mailbox()?;
-        mailers.push(mailer);
-        boxes.push(mail);
-    }
-    let engine = match settings.io_engine {
-        IoEngine::Auto => Engine::Auto,
-        IoEngine::IoUring => Engine::IoUring,
-        IoEngine::Threads => Engine::Threads,
-    };
-    let (mut shards, mut handles, mut gauges) = (Vec::new(), Vec::new(), Vec::new());
-    let mut in_use = String::new();
-    for (id, inbox) in boxes.into_iter().enumerate() {
-        let (mut io, choice) = pagecast_backends::io_queue(engine, pool, 256)?;
-        if let Some(other) = parts.io_queue(id) {
-            io = other;
-        }
-        if id == 0 {
-            in_use = format!("{} ({})", choice.engine, choice.reason);
-            tracing::info!(engine = %choice.engine, reason = %choice.reason, "I/O engine");
-        }
-        let gauge = Arc::new(Gauges::default());
-        handles.push(ShardHandle {
-            mail: mailers[id].clone(),
-            generations: Vec::new(),
-            free_slots: Vec::new(),
-            promised: [0; MAX_ADAPTERS],
-            connections: 0,
-        });
-        shards.push(Shard::new(
-            ShardParts {
-                id: id as u16,
-                inbox,
-                address: mailers[id].clone(),
-                peers: mailers.clone(),
-                control: control.clone(),
-                io,
-                poll_time: settings.poll_time.duration(),
-                gauges: Arc::clone(&gauge),
-            },
-            now,
-        ));
-        gauges.push(gauge);
-    }
-    Ok((shards, handles, gauges, in_use))
-}
-
-fn new_mailbox<T>() -> Result<(Mailer<T>, Mailbox<T>), StartError> {
-    mailbox().map_err(|source| StartError::System {
-        what: "cannot make an event descriptor",
-        source,
-    })
-}
-
-impl ShardHandle {
-    /// A slot for a new connection.
-    fn take_slot(&mut self, shard: u16) -> Option<ConnectionKey> {
-        let slot = match self.free_slots.pop() {
-            Some(slot) => slot,
-            None => {
-                let slot = u16::try_from(self.generations.len()).ok()?;
-                self.generations.push(0);
-                slot
-            }
-        };
-        let generation = self.generations.get_mut(usize::from(slot))?;
-        *generation = (*generation + 1) % GENERATIONS;
-        Some(ConnectionKey {
-            shard,
-            slot,
-            generation: *generation,
-        })
-    }
-
-    fn adopt(&self, connection: Box<Connection>) {
-        self.mail.send(ShardMessage::Adopt(connection));
     }
 }

@@ -7,11 +7,12 @@ mod size;
 mod statistics;
 pub mod table;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-use pagecast_backends::{Backend, BackendError};
+use pagecast_backends::{Backend, BackendError, Misplaced, Place};
 use pagecast_core::block::BlockFault;
 use pagecast_core::scsi::LogicalUnit;
 use pagecast_rdma::fabric::Adapter;
@@ -58,6 +59,8 @@ pub struct Device {
     resizing: Mutex<()>,
     /// Times that written data was lost on the way to the medium.
     lost_writes: AtomicU64,
+    /// Of stores that have a path.
+    place: Option<Place>,
 }
 
 /// What became of a store that was served.
@@ -160,6 +163,8 @@ impl Device {
             counters: Arc::clone(&counters),
             backend: Arc::clone(&backend),
         }));
+        let has_path = !path.as_os_str().is_empty();
+        let place = has_path.then(|| Place::of(&path, backend.descriptor()));
         Self {
             index,
             name,
@@ -174,6 +179,7 @@ impl Device {
             size: SizeLease::new(size),
             resizing: Mutex::new(()),
             lost_writes: AtomicU64::new(0),
+            place,
         }
     }
 
@@ -201,6 +207,14 @@ impl Device {
         match self.size() {
             served if size < served => Err(Lost::Cut { size, served }),
             _ => Ok(()),
+        }
+    }
+
+    /// Looks whether its path still leads to its store, which serves as well if it does not; an error if that cannot be told.
+    pub fn look_for_place(&self) -> io::Result<Option<Misplaced>> {
+        match &self.place {
+            Some(place) => place.look(self.backend.descriptor()),
+            None => Ok(None),
         }
     }
 

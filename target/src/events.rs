@@ -84,8 +84,10 @@ pub enum EventKind {
         peer: String,
         /// The access group before.
         group_before: String,
-        /// The access group now; none if nothing admits it any more, and it is closed.
+        /// The access group now; none if it is closed.
         group: Option<String>,
+        /// Why it is closed; none if it is not.
+        closed: Option<Closed>,
         /// LUNs that are there now.
         luns_added: Vec<u32>,
         /// LUNs that are there no more.
@@ -120,7 +122,7 @@ pub enum EventKind {
         /// Why.
         why: String,
     },
-    /// A device works again, or for the first time.
+    /// A device works again, or for the first time, or has its store back at its path.
     DeviceOnline {
         /// The device's name.
         device: String,
@@ -152,6 +154,16 @@ pub enum EventKind {
         /// How many events it has not been told of.
         events: u64,
     },
+}
+
+/// Why a change closes a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Closed {
+    /// No access group admits it any more.
+    NotAdmitted,
+    /// It has not proved what the access group that admits it asks for.
+    NotAuthenticated,
 }
 
 /// Where events are told.

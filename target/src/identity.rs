@@ -21,12 +21,13 @@ use crate::config::{DeviceConfig, Guid, Naa, TargetConfig, Uuid};
 /// The name of the file with the machine id in the state directory: 32 hex digits and a newline.
 pub const MACHINE_ID_FILE: &str = "machine-id";
 
-/// The iSCSI name of a target that was given none.
+/// The iSCSI name of a target that was given none: in small letters, as iSCSI names are (RFC 7143 section 4.2.7.1). Logins are matched
+/// without regard to case, so that initiators which know it with the capitals of the target's name find it too.
 pub fn default_iqn(target: &str) -> String {
-    format!("iqn.2026-11.io.pagecast:{target}")
+    format!("iqn.2026-11.io.pagecast:{}", target.to_ascii_lowercase())
 }
 
-/// The NVMe qualified name of a target that was given none.
+/// The NVMe qualified name of a target that was given none. Hosts and targets compare these byte by byte, so capitals stay.
 pub fn default_nqn(target: &str) -> String {
     format!("nqn.2026-11.io.pagecast:{target}")
 }
@@ -341,6 +342,15 @@ mod tests {
         assert_eq!(identity.srp.id_ext.to_string(), "7667f24abc420cde");
         assert_eq!(identity.srp.ioc_guid, identity.srp.id_ext);
         assert_eq!(identity.nvme_serial, "7add25286608e071");
+    }
+
+    #[test]
+    fn capitals_are_for_nvme_alone() {
+        let mut target = target("");
+        target.name = Name::new("Store_7.A").expect("a name");
+        let identity = TargetIdentity::of(&MACHINE, &target);
+        assert_eq!(identity.iqn, "iqn.2026-11.io.pagecast:store_7.a");
+        assert_eq!(identity.nqn, "nqn.2026-11.io.pagecast:Store_7.A");
     }
 
     #[test]

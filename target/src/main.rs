@@ -8,13 +8,14 @@ use std::time::Instant;
 
 use clap::Parser;
 use pagecast_rdma::fabric::{Fabric, FabricError};
-use pagecast_rdma::local::NoFabric;
+use pagecast_rdma::late::LateFabric;
 use pagecast_rdma::verbs::VerbsFabric;
 use pagecastd::config::args::Args;
 use pagecastd::config::{Config, Document};
 use pagecastd::control::notify::Notifier;
 use pagecastd::control::{ControlServer, Management};
 use pagecastd::daemon::{Daemon, Observer};
+use pagecastd::ending::Ending;
 use pagecastd::identity::MachineId;
 use tracing::level_filters::LevelFilter;
 
@@ -26,6 +27,8 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
+    // Whatever `serve` made is gone, or was left behind because it hangs: nothing is waited for from here on. The process ends with the
+    // threads that it has.
     match serve(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -42,6 +45,7 @@ fn serve(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         tracing::warn!("{warning}");
     }
     if args.check {
+        args.check_stores(&config)?;
         writeln!(std::io::stdout(), "the configuration is good")?;
         return Ok(());
     }
@@ -59,10 +63,18 @@ fn serve(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let management: Arc<dyn Management> = daemon.shared.clone();
     let metrics = daemon.shared.inventory().config.metrics;
     (daemon.shared.metrics).begin(metrics.as_ref(), Arc::downgrade(&management))?;
+    // The last to go is dropped below, where nobody waits for ever: its windows wait for stores.
+    let shared = Arc::clone(&daemon.shared);
     let server = ControlServer::start(&args.socket, management)?;
-    daemon.run(Arc::new(Starter(Notifier::from_environment())))?;
-    drop(server);
-    Ok(())
+    let mut ending = Ending::default();
+    let served = daemon.run(Arc::new(Starter(Notifier::from_environment())), &mut ending);
+    if !server.end(ending.times.clients) {
+        ending.leave_behind();
+    }
+    let deadline = ending.by(ending.times.all);
+    ending.let_go("windows, or clients of the metrics", shared, deadline);
+    served?;
+    Ok(ending.result()?)
 }
 
 /// Whoever started us. It may not listen.
@@ -88,19 +100,25 @@ impl Observer for Starter {
     }
 }
 
-/// The provider of RDMA, also if the configuration does not need it yet: a change may. Where `every` transport is asked for and there
-/// is no RDMA, those that need none are what is left of the configuration.
+/// The provider of RDMA. Where it is not there, it may be later: the portals that need it are tried again, and the others serve. But
+/// without any others there is nothing to serve. Where `every` transport is asked for, those that need no RDMA are what is left.
 fn open_fabric(config: Config, every: bool) -> Result<(Config, Arc<dyn Fabric>), FabricError> {
-    match VerbsFabric::open() {
-        Ok(fabric) => Ok((config, fabric)),
-        Err(error) if !config.needs_rdma() => {
-            tracing::debug!(%error, "no portal needs RDMA, and there is none");
-            Ok((config, Arc::new(NoFabric)))
-        }
-        Err(error) if every => {
-            tracing::warn!(%error, "serving iscsi-tcp alone");
-            Ok((config.without_rdma(), Arc::new(NoFabric)))
-        }
-        Err(error) => Err(error),
-    }
+    let open = || VerbsFabric::open().map(|fabric| fabric as Arc<dyn Fabric>);
+    let error = match open() {
+        Ok(fabric) => return Ok((config, fabric)),
+        Err(error) => error,
+    };
+    let config = if !config.needs_rdma() {
+        tracing::debug!(%error, "no portal needs RDMA, and there is none");
+        config
+    } else if every {
+        tracing::warn!(%error, "serving iscsi-tcp alone");
+        config.without_rdma()
+    } else if config.needs_only_rdma() {
+        return Err(error);
+    } else {
+        tracing::warn!(%error, "serving iscsi-tcp alone until there is RDMA");
+        config
+    };
+    Ok((config, Arc::new(LateFabric::new(open))))
 }

@@ -57,8 +57,6 @@ pub struct Session {
     pub initiator: String,
     /// The target's name.
     pub target: String,
-    /// Every name that access groups may know it by.
-    pub names: Vec<String>,
     /// The access group that it is in.
     group: Mutex<Arc<str>>,
     /// What its initiator proved who it is with when it came in; NVMe hosts do so before anything of theirs is served.
@@ -86,8 +84,6 @@ pub struct Session {
 pub struct Parties {
     /// The initiator, by the name that people know it by.
     pub initiator: String,
-    /// Every name that access groups may know it by.
-    pub names: Vec<String>,
     /// The target's name.
     pub target: String,
     /// The access group that let it in.
@@ -111,7 +107,6 @@ impl Session {
         Self {
             id,
             initiator: parties.initiator,
-            names: parties.names,
             target: parties.target,
             group: Mutex::new(parties.group.into()),
             proof: parties.proof,

@@ -133,6 +133,8 @@ pub struct Shard {
     ports: [Option<Box<Port>>; MAX_ADAPTERS],
     /// No port has this number or a higher one.
     ports_end: usize,
+    /// Whoever watches their queues has to look: an adapter that is gone stays open as long as one of them is watched.
+    ports_changed: bool,
     poll_time: Duration,
     gauges: Arc<Gauges>,
     /// Time at the start of this turn.
@@ -179,6 +181,7 @@ impl Shard {
             io: parts.io,
             ports: Default::default(),
             ports_end: 0,
+            ports_changed: false,
             poll_time: parts.poll_time,
             gauges: parts.gauges,
             now,
@@ -241,6 +244,7 @@ impl Shard {
                     if let Some(place) = self.ports.get_mut(number) {
                         *place = port;
                         self.ports_end = self.ports_end.max(number + 1);
+                        self.ports_changed = true;
                     }
                 }
                 ShardMessage::Adopt(connection) => self.adopt(connection),

@@ -159,6 +159,113 @@ fn what_waits_for_a_restart_is_not_forgotten() {
     assert!(!warned(&mut daemon).contains(text));
 }
 
+/// The next start would read it.
+#[test]
+fn what_a_hand_has_edited_is_in_the_status() {
+    let mut daemon = Daemon::start("edited", &ram("1MiB"));
+    let warned = |daemon: &mut Daemon| daemon.made("status", json!([]))["warnings"].to_string();
+    let edited = "it was edited by hand since it was read";
+    assert!(!warned(&mut daemon).contains("config.json"));
+    for (text, good) in [("garbage", false), (&*ram("2MiB"), true)] {
+        daemon.configure(text);
+        for _ in 0..2 {
+            assert!(warned(&mut daemon).contains(edited), "{text}");
+        }
+        assert_eq!(
+            daemon
+                .answer("config.reload", json!([]))
+                .get("result")
+                .is_some(),
+            good
+        );
+        assert_eq!(warned(&mut daemon).contains(edited), !good, "{text}");
+    }
+    daemon.made("target.add", json!({ "name": "t" }));
+    assert!(!warned(&mut daemon).contains("config.json"));
+}
+
+/// What initiators write would be the daemon's identity, its reservations, or whom it admits.
+#[test]
+fn no_disk_is_a_file_of_the_daemon() {
+    let mut daemon = Daemon::start("own", &ram("1MiB"));
+    let file = |path: PathBuf| json!({ "name": "d", "backend": "file", "path": path });
+    symlink("config.json", daemon.path("link")).expect("a link");
+    fs::hard_link(daemon.path("config.json"), daemon.path("hard")).expect("a link");
+    for name in [
+        "config.json",
+        "link",
+        "hard",
+        "state/machine-id",
+        "state/reservations/d",
+    ] {
+        let path = daemon.path(name);
+        let why = daemon.refused("device.add", file(path.clone()));
+        let whose = match name.starts_with("state/") {
+            true => "state",
+            false => "configuration",
+        };
+        assert_eq!(
+            why,
+            format!(
+                "device d: {} is the daemon's own {whose}; name the disk's file",
+                path.display()
+            )
+        );
+    }
+
+    // Nor in place of another one, nor by hand, nor when it starts.
+    let image = daemon.path("disk.img");
+    fs::write(&image, [0; 4096]).expect("written");
+    let path = daemon.path("state/machine-id");
+    daemon.made("device.add", file(image.clone()));
+    let of = |path: &PathBuf, backend: &str| {
+        ram("1MiB").replace(
+            "\"devices\": [",
+            &format!(
+                r#""devices": [ {{ "name": "d", "backend": "{backend}", "path": "{}" }},"#,
+                path.display()
+            ),
+        )
+    };
+    for (path, backend, expected) in [
+        (&path, "file", "the daemon's own state"),
+        (
+            &image,
+            "block",
+            "is a regular file, and no block device; name a block device",
+        ),
+    ] {
+        daemon.configure(&of(path, backend));
+        let why = daemon.refused("config.reload", json!([]));
+        assert!(why.contains(expected), "{why}");
+        for check in [true, false] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_pagecastd"));
+            let command = command
+                .arg("--config")
+                .arg(daemon.path("config.json"))
+                .arg("--state-dir")
+                .arg(daemon.path("state"))
+                .arg("--socket")
+                .arg(daemon.path("other"))
+                .args(check.then_some("--check"));
+            let output = command.output().expect("started");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{said}");
+            assert!(
+                said.contains("device d: ") && said.contains(expected),
+                "{said}"
+            );
+        }
+    }
+    let other = daemon.path("other.img");
+    fs::write(&other, [0; 4096]).expect("written");
+    let why = daemon.refused(
+        "device.add",
+        json!({ "name": "e", "backend": "block", "path": other }),
+    );
+    assert!(why.contains("use \"backend\": \"file\""), "{why}");
+}
+
 #[test]
 fn copies_are_not_written_where_something_else_is() {
     let mut daemon = Daemon::start("copies", &ram("1MiB"));

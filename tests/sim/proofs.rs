@@ -1,12 +1,18 @@
 //! Groups that ask initiators who they are, and sessions that come to be in them without a login.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
 use pagecast_initiator::iser::{ConnectionHandle, Options, State};
 use pagecast_initiator::nvme::{ControllerOptions, Credentials, auth};
-use pagecast_tests::changes::{add_initiator, move_to};
+use pagecast_tests::changes::{STORE, add_initiator, move_to};
 use pagecast_tests::iser::{initiator_name, login};
 use pagecast_tests::nvme::{controller, host_nqn, io_queue};
 use pagecast_tests::{Setup, World, pattern, seeds};
+use pagecastd::config::edit::{Edit, Scheme};
 use pagecastd::control::reports::ChangeReport;
+use pagecastd::events::Closed;
+use serde_json::json;
 
 const KEY: &str = "DHHC-1:00:AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyAl7OaH:";
 const OTHER_KEY: &str = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
@@ -150,6 +156,63 @@ fn secrets_that_change() {
         );
         assert_eq!(only(&report), ("open", None, &[0][..]), "seed {seed}");
         world.iser_over(0, session);
+        world.finish();
+    }
+}
+
+fn set_chap(group: Option<&str>, secret: &str) -> Edit {
+    Edit::SetCredentials {
+        target: STORE.to_owned(),
+        group: group.map(str::to_owned),
+        scheme: Scheme::Chap,
+        credentials: json!({ "user": "joe", "secret": secret }),
+    }
+}
+
+/// Who puts the first secret into a file that everybody can read is told.
+#[test]
+fn a_file_that_everybody_reads_gets_a_secret() {
+    let mut world = Setup::new(1).iser().kept().build();
+    let everybody = Permissions::from_mode(0o644);
+    std::fs::set_permissions(world.configuration_file(), everybody).expect("a file");
+    let mut told = |secret: &str| {
+        let report = world.must_change(vec![set_chap(None, secret)]);
+        let mut warnings = report.warnings.iter();
+        warnings.any(|warning| warning.contains("can read the secrets in it"))
+    };
+    assert!(told("said to nobody"));
+    assert!(!told("said to nobody else"));
+    world.finish();
+}
+
+/// Secrets that are set and taken away by changes are in force at once, and in the file.
+#[test]
+fn secrets_that_are_set() {
+    for seed in seeds(0..4) {
+        let mut world = groups(seed).build();
+        let name = initiator_name(0);
+        world.must_change(vec![add_initiator("open", &name)]);
+        let session = log_in(&mut world, None).expect("a session");
+        let secret = "said to nobody";
+        let report = world.must_change(vec![set_chap(Some("open"), secret)]);
+        assert_eq!(only(&report), ("open", None, &[0][..]), "seed {seed}");
+        assert_eq!(report.sessions[0].closed, Some(Closed::NotAuthenticated));
+        world.iser_over(0, session);
+        world.settle();
+        assert!(log_in(&mut world, None).is_err());
+        let session = log_in(&mut world, Some(("joe", secret))).expect("a session");
+        let kept = |world: &World| {
+            let file = std::fs::read_to_string(world.configuration_file()).expect("a file");
+            file.contains(secret)
+        };
+        assert!(kept(&world));
+        let report = world.must_change(vec![Edit::RemoveCredentials {
+            target: STORE.to_owned(),
+            group: Some("open".to_owned()),
+            scheme: Scheme::Chap,
+        }]);
+        assert!(report.sessions.is_empty() && is_up(&world, session) && !kept(&world));
+        log_in(&mut world, None).expect("nothing is asked");
         world.finish();
     }
 }

@@ -1,8 +1,11 @@
 //! Initiators that move between access groups while their I/O goes on, over all transports at once.
 
+mod addresses;
 mod close;
 mod flight;
+mod idle;
 mod load;
+mod stuck;
 
 use std::time::Duration;
 

@@ -140,6 +140,7 @@ pub fn map(group: &str, lun: u16, device: &str, read_only: bool) -> Edit {
         lun,
         device: device.to_owned(),
         read_only,
+        replace: false,
     }
 }
 

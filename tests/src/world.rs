@@ -388,6 +388,12 @@ impl World {
         assert!(self.net.faults().remove_adapter(name), "no node {name}");
     }
 
+    /// The same, but its driver tells nobody, and waits until nobody uses it.
+    pub fn unplug_in_silence(&mut self, name: &str) {
+        let faults = self.net.faults();
+        assert!(faults.remove_adapter_in_silence(name), "no node {name}");
+    }
+
     // --- letting things happen -----------------------------------------------------------------------------------
 
     /// A few things happen. Returns whether anything did.

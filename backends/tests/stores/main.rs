@@ -4,6 +4,7 @@
 mod block_devices;
 mod files;
 mod page_cache;
+mod places;
 mod queues;
 mod resize;
 mod splices;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use pagecast_backends::{FileBackend, FileOptions, OpenError, Operation};
 use pagecast_memory::{Anonymous, Slice};
@@ -129,6 +130,20 @@ impl Pipe {
         let queued = rustix::io::ioctl_fionread(self.read.as_fd()).unwrap();
         assert_eq!(queued, 0, "bytes beyond those asked for");
         taken
+    }
+}
+
+/// Opens a file that nobody holds any more, but for programs that other tests are just starting: between fork and exec
+/// they have every open file description of this process, its locks as well.
+pub(crate) fn reopen(path: &Path) -> FileBackend {
+    let patience = Instant::now() + Duration::from_secs(10);
+    loop {
+        match open(path) {
+            Err(OpenError::InUse { .. }) if Instant::now() < patience => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened.unwrap(),
+        }
     }
 }
 

@@ -180,8 +180,8 @@ impl ScsiSession {
         &self.copies
     }
 
-    /// Changes whenever the LUN map does.
-    pub(crate) fn generation(&self) -> u64 {
+    /// Grows whenever the LUN map changes; 0 at first.
+    pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 

@@ -97,8 +97,20 @@ impl Faults<'_> {
 
     /// The node's adapter goes away: everybody is told, and nothing works on it any more.
     pub fn remove_adapter(&self, node: &str) -> bool {
+        self.remove(node, true)
+    }
+
+    /// The same, and nobody is told, as with drivers that wait for their users: what there is on it works on until its users look for it.
+    pub fn remove_adapter_in_silence(&self, node: &str) -> bool {
+        self.remove(node, false)
+    }
+
+    fn remove(&self, node: &str, told: bool) -> bool {
         self.with_node(node, |state, node| {
             state.nodes[node].removed = true;
+            if !told {
+                return;
+            }
             state.announce(node, AdapterEvent::Fatal);
             let on_it = state.links.iter().filter(|(_, link)| link.node == node);
             let on_it: Vec<_> = on_it.map(|(&number, _)| number).collect();

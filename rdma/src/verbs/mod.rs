@@ -36,7 +36,7 @@ use std::sync::Arc;
 use adapter::VerbsAdapter;
 use advice::Findings;
 use cm::VerbsConnectionManager;
-use registry::{Registry, is_no_device};
+use registry::Registry;
 
 use crate::fabric::{Adapter, ConnectionManager, Fabric, FabricError};
 
@@ -79,11 +79,7 @@ impl VerbsFabric {
 
 impl Fabric for VerbsFabric {
     fn adapters(&self) -> Result<Vec<Arc<dyn Adapter>>, FabricError> {
-        let adapters = match self.registry.refresh() {
-            Ok(adapters) => adapters,
-            Err(error) if is_no_device(&error) => Vec::new(),
-            Err(error) => return Err(error),
-        };
+        let adapters = self.registry.refresh()?;
         let seam = |adapter: Arc<VerbsAdapter>| adapter as Arc<dyn Adapter>;
         Ok(adapters.into_iter().map(seam).collect())
     }

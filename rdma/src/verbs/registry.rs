@@ -9,8 +9,8 @@ use super::adapter::VerbsAdapter;
 use super::device::DeviceList;
 use crate::fabric::FabricError;
 
-/// Whether librdmacm found no device, rather than failed to look.
-pub(super) fn is_no_device(error: &FabricError) -> bool {
+/// Whether librdmacm says that there is no device.
+fn is_no_device(error: &FabricError) -> bool {
     matches!(error, FabricError::Call { source, .. } if source.raw_os_error() == Some(libc::ENODEV))
 }
 
@@ -24,20 +24,27 @@ impl Registry {
     /// Looks for devices, forgets those that are gone (their users keep them), and returns all that are there.
     pub(super) fn refresh(&self) -> Result<Vec<Arc<VerbsAdapter>>, FabricError> {
         let mut adapters = self.adapters.lock().unwrap_or_else(PoisonError::into_inner);
-        // An adapter in use keeps the list that it came in, so no context of ours is closed and its address given to
-        // another while we compare.
+        // An adapter in use keeps a list that it is in, so no context of ours is closed and its address given to another
+        // while we compare.
         let list = match DeviceList::get() {
             Ok(list) => Arc::new(list),
-            Err(error) => {
-                // How librdmacm says that the last one is gone.
-                if is_no_device(&error) {
-                    adapters.clear();
-                }
-                return Err(error);
+            // How librdmacm says that the last one is gone, and also that it could not look.
+            Err(error) if is_no_device(&error) => {
+                retain(&mut adapters, |adapter| adapter.device().is_listed());
+                return match adapters.is_empty() {
+                    true => Ok(Vec::new()),
+                    false => Err(error),
+                };
             }
+            Err(error) => return Err(error),
         };
         let present: Vec<_> = list.contexts().collect();
-        adapters.retain(|adapter| present.contains(&adapter.device().context()));
+        retain(&mut adapters, |adapter| {
+            present.contains(&adapter.device().context())
+        });
+        for adapter in adapters.iter() {
+            adapter.device().keep_open_by(&list);
+        }
         for context in present {
             if adapters
                 .iter()
@@ -67,4 +74,15 @@ impl Registry {
         };
         known.or_else(|| of(&self.refresh().ok()?))
     }
+}
+
+/// Forgets the adapters that are not there any more.
+fn retain(adapters: &mut Vec<Arc<VerbsAdapter>>, is_there: impl Fn(&VerbsAdapter) -> bool) {
+    adapters.retain(|adapter| {
+        let stays = is_there(adapter);
+        if !stays {
+            adapter.device().set_gone();
+        }
+        stays
+    });
 }

@@ -1,13 +1,15 @@
 //! All windows of one device: one cache for each adapter that serves it, and what holds for all of them.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::cache::{Statistics, WindowCache};
 use super::probe::probe;
+use super::registrar::Miss;
 use super::revoke::{Drain, RevokedRange};
-use super::service::{Shared, WindowService};
+use super::service::{QUEUE, Shared, WindowService};
 use super::{Source, WindowError, locked};
 use crate::fabric::Adapter;
 
@@ -28,6 +30,15 @@ pub(super) struct Device {
     window_shift: u32,
     shared: Arc<Shared>,
     control: Mutex<Control>,
+    filling: Mutex<Filling>,
+}
+
+/// The registrars that are at a device, and what they put back in the queue when they are done.
+#[derive(Debug, Default)]
+struct Filling {
+    registrars: usize,
+    /// A cycle with the caches' `device`: none of it is of a closed cache.
+    waiting: VecDeque<Miss>,
 }
 
 /// Under the lock that orders revocations and publications: a window is made ready with the lock held and only if no block is on
@@ -65,6 +76,7 @@ impl DeviceWindows {
                 size: source.size(),
                 past: Statistics::default(),
             }),
+            filling: Mutex::default(),
             shared,
         });
         Self {
@@ -188,6 +200,33 @@ impl Device {
         &self.name
     }
 
+    /// Lets a registrar handle a miss, and puts it off if too many are at this device already.
+    pub(super) fn take_up(&self, miss: Miss) -> Option<Miss> {
+        let mut filling = locked(&self.filling);
+        if filling.registrars < self.shared.registrars_of_one() {
+            filling.registrars += 1;
+            return Some(miss);
+        }
+        if filling.waiting.len() < QUEUE && !miss.cache.is_closed() {
+            filling.waiting.push_back(miss);
+        } else {
+            self.shared.forget(&miss);
+        }
+        None
+    }
+
+    /// The registrar is done with it: another miss may be handled.
+    pub(super) fn put_down(&self) {
+        let mut filling = locked(&self.filling);
+        filling.registrars -= 1;
+        // Each that is handled brings the next one back, so there has to be one unless none is left.
+        while let Some(miss) = filling.waiting.pop_front() {
+            if self.shared.request_again(miss) {
+                return;
+            }
+        }
+    }
+
     /// Lets the caller fill a window, if it may be filled: up to which byte. The window then is `Filling`.
     pub(super) fn start_filling(&self, cache: &WindowCache, index: u64) -> Option<u64> {
         let control = locked(&self.control);
@@ -286,6 +325,13 @@ impl Device {
             }
         }
         drop(control);
+        locked(&self.filling).waiting.retain(|miss| {
+            let open = !miss.cache.is_closed();
+            if !open {
+                self.shared.forget(miss);
+            }
+            open
+        });
         self.shared.drain(Drain::new(waiting, on_closed));
     }
 }

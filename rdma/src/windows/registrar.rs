@@ -74,14 +74,23 @@ impl Registrar {
             crossbeam_channel::select_biased! {
                 recv(self.stopped) -> _ => return,
                 recv(self.misses) -> miss => match miss {
-                    Ok(miss) => {
-                        self.handle(&miss);
-                        self.shared.request_is_done();
-                    }
+                    Ok(miss) => self.take(miss),
                     Err(_) => return,
                 },
             }
         }
+    }
+
+    /// Handles it, unless its device has its share of registrars: then one of those puts it back in the queue.
+    fn take(&self, miss: Miss) {
+        let device = Arc::clone(miss.cache.device());
+        let Some(miss) = device.take_up(miss) else {
+            return;
+        };
+        self.handle(&miss);
+        drop(miss);
+        self.shared.request_is_done();
+        device.put_down();
     }
 
     fn handle(&self, miss: &Miss) {

@@ -19,7 +19,7 @@ use super::victims::Victims;
 use super::{Source, WindowError, locked};
 
 /// Windows that may wait for a registrar. A miss that finds the queue full is served staged all the same and comes again.
-const QUEUE: usize = 1024;
+pub(super) const QUEUE: usize = 1024;
 
 const MAX_WINDOW: u64 = 1 << 30;
 
@@ -34,7 +34,8 @@ pub struct Settings {
     pub heat_threshold: u16,
     /// How long a window is left alone after it could not be registered; doubles, up to 64 times that, each time it fails again.
     pub backoff: Duration,
-    /// Threads that register. With more than one, a slow disk does not keep all the others waiting.
+    /// Threads that register. A device has all but one of them at most (and one at least), so that a disk that hangs leaves one to
+    /// the others.
     pub registrars: usize,
 }
 
@@ -45,7 +46,7 @@ impl Default for Settings {
             budget_bytes: 0,
             heat_threshold: 1,
             backoff: Duration::from_secs(1),
-            registrars: 2,
+            registrars: 3,
         }
     }
 }
@@ -254,6 +255,30 @@ impl Shared {
             self.request_is_done();
         }
         taken
+    }
+
+    /// Puts a request that was put off back into the queue. False if too many others wait by now: it is forgotten then.
+    pub(super) fn request_again(&self, miss: Miss) -> bool {
+        match self.misses.try_send(miss) {
+            Ok(()) => true,
+            Err(refused) => {
+                self.forget(&refused.into_inner());
+                false
+            }
+        }
+    }
+
+    /// Nothing comes of a request. The window may be missed again.
+    pub(super) fn forget(&self, miss: &Miss) {
+        if let Some(slot) = miss.cache.slots().get(miss.index) {
+            slot.dequeue();
+        }
+        self.request_is_done();
+    }
+
+    /// Registrars that one device may have at a time.
+    pub(super) fn registrars_of_one(&self) -> usize {
+        self.settings.registrars.saturating_sub(1).max(1)
     }
 
     /// A registrar is done with a request.

@@ -1,5 +1,6 @@
 //! What an [`Edit`] does to a document. Everything else in it stays as it was written.
 
+mod credentials;
 mod devices;
 mod initiators;
 mod luns;
@@ -17,6 +18,7 @@ use super::edit::{Edit, EditError};
 use super::error::Problem;
 use super::nearest::suggestion;
 use super::tree;
+use credentials::{remove_credentials, set_credentials};
 use devices::{add_device, remove_device, resize_device};
 pub(super) use initiators::Opened;
 use initiators::{add_initiator, move_initiator, remove_initiator};
@@ -55,8 +57,29 @@ pub(super) fn apply(root: &mut Node, edit: &Edit) -> Result<Option<Opened>, Edit
             lun,
             device,
             read_only,
-        } => map(root, (target, group), *lun, device, *read_only)?,
+            replace,
+        } => {
+            let mapping = (device.as_str(), *read_only);
+            map(root, (target, group), *lun, mapping, *replace)?;
+        }
         Edit::Unmap { target, group, lun } => unmap(self::target(root, target)?, group, *lun)?,
+        Edit::SetCredentials {
+            target,
+            group,
+            scheme,
+            credentials,
+        } => {
+            let target = self::target(root, target)?;
+            set_credentials(target, group.as_deref(), *scheme, credentials)?;
+        }
+        Edit::RemoveCredentials {
+            target,
+            group,
+            scheme,
+        } => {
+            let target = self::target(root, target)?;
+            remove_credentials(target, group.as_deref(), *scheme)?;
+        }
         Edit::AddInitiator {
             target,
             group,

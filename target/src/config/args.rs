@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Parser, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
-use super::{Config, ConfigError, Document};
+use super::{Config, ConfigError, Document, OwnFiles};
 
 /// Where reservations and the machine's identity are kept, unless told otherwise.
 pub const DEFAULT_STATE_DIR: &str = "/var/lib/pagecast";
 /// Where the control socket is, unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/pagecast/control.sock";
 
-/// Serves files, block devices and memory as disks over RDMA (SRP, iSER) and TCP (iSCSI), READs straight from the page cache.
+/// Serves files, block devices and memory as disks over RDMA (SRP, iSER, NVMe) and TCP (iSCSI), READs straight from the page cache.
 ///
 /// What to serve is in a configuration file (--config), or is one image with every default (--file).
 /// Prints "ready" on its own line once every portal listens. SIGTERM and SIGINT end it in order: logins
@@ -41,8 +41,8 @@ pub struct Args {
     /// With --file: let initiators in whose name or IP address matches; may be given several times
     ///
     /// '*' and '?' stand for what may vary, a leading '!' turns a pattern round. '*' is everybody. iSCSI and iSER initiators
-    /// are known by their iSCSI name, SRP initiators by their port id (0x and 32 hex digits) and its GUID half (16 hex digits),
-    /// and all by their IP address.
+    /// are known by their iSCSI name, SRP initiators by their port id (0x and 32 hex digits) and its GUID half (16 hex digits), NVMe
+    /// hosts by their NQN, and all by their IP address.
     #[arg(long, value_name = "PATTERN", conflicts_with = "config")]
     pub allow: Vec<String>,
 
@@ -107,6 +107,14 @@ impl Args {
                 "give --config FILE or --file IMG".to_owned(),
             )),
         }
+    }
+
+    /// Looks at where the devices are to have their data, without opening anything.
+    pub fn check_stores(&self, config: &Config) -> Result<(), ConfigError> {
+        let own = OwnFiles::new(self.config.as_deref(), &self.state_dir);
+        let origin = self.config.as_ref();
+        let origin = origin.map_or("--file".to_owned(), |file| file.display().to_string());
+        config.check_stores(&own, &origin)
     }
 }
 

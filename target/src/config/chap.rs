@@ -74,9 +74,9 @@ impl From<&ChapConfig> for Credentials {
     }
 }
 
-const KEYS: [&str; 4] = ["user", "secret", "mutual_user", "mutual_secret"];
-
 impl ChapConfig {
+    pub(crate) const KEYS: [&'static str; 4] = ["user", "secret", "mutual_user", "mutual_secret"];
+
     /// The value of `key`, if it is there.
     pub(super) fn optional(
         problems: &mut Problems,
@@ -86,14 +86,14 @@ impl ChapConfig {
         Self::read(problems, object.get(key)?, &object.path(key))
     }
 
-    fn read(problems: &mut Problems, node: &Node, path: &str) -> Option<Self> {
+    pub(super) fn read(problems: &mut Problems, node: &Node, path: &str) -> Option<Self> {
         // A secret that was put here by mistake is not to be shown either.
         if !matches!(node, Node::Object(_)) {
             let remedy = "give an object: { \"user\": \"...\", \"secret\": \"...\" }";
             problems.add(path, Fault::new("this is not an object", remedy));
             return None;
         }
-        let object = problems.object(node, path, &KEYS)?;
+        let object = problems.object(node, path, &Self::KEYS)?;
         let name = object.required(problems, "user", "\"NAME\"", user);
         let secret = object.required(problems, "secret", "12 to 255 bytes", Secret::read);
         let given = |key| object.get(key).is_some();

@@ -7,13 +7,30 @@ use std::net::IpAddr;
 use super::device::DeviceConfig;
 use super::document::{Fault, Problems, join, show};
 use super::metrics::MetricsConfig;
+use super::name::Name;
 use super::nearest::suggestion;
 use super::target::{Endpoint, GroupConfig, LunConfig, Portal, TargetConfig};
 use crate::identity;
 
+/// Names are there once, also those of what has other problems. Items that have none are `None`.
+pub(super) fn names(problems: &mut Problems, devices: &[Option<Name>], targets: &[Option<Name>]) {
+    let mut unique = |list: &str, names: &[Option<Name>], mut known: Unique<Name>| {
+        for (i, name) in names.iter().enumerate() {
+            let Some(name) = name else { continue };
+            let at = format!("{list}[{i}].name");
+            known.add(problems, name.clone(), &show(name), at);
+        }
+    };
+    let remedy = "devices have different names";
+    unique("devices", devices, Unique::new("device name", remedy));
+    let remedy = "targets have different names";
+    unique("targets", targets, Unique::new("target name", remedy));
+}
+
 /// Items that did not parse are `None`: their problems are known already.
 pub(super) fn check(
     problems: &mut Problems,
+    names: &[Option<Name>],
     devices: &[Option<DeviceConfig>],
     targets: &[Option<TargetConfig>],
     metrics: Option<&MetricsConfig>,
@@ -24,14 +41,14 @@ pub(super) fn check(
     if let Some(metrics) = metrics {
         check_metrics(problems, metrics, targets);
     }
-    // A device that did not parse would make every LUN that names it a problem too.
-    if devices.iter().all(Option::is_some) {
-        check_luns(problems, devices, targets);
+    // A device whose name did not parse would make every LUN that names it a problem too.
+    let names: Option<Vec<&str>> = names.iter().map(Option::as_deref).collect();
+    if let Some(names) = names {
+        check_luns(problems, &names, targets);
     }
 }
 
 fn check_devices(problems: &mut Problems, devices: &[Option<DeviceConfig>]) {
-    let mut names = Unique::new("device name", "devices have different names");
     let mut serials = Unique::new("serial", "initiators tell devices apart by it");
     let mut naas = Unique::new("NAA designator", "initiators tell devices apart by it");
     let mut uuids = Unique::new("UUID", "initiators tell devices apart by it");
@@ -39,12 +56,6 @@ fn check_devices(problems: &mut Problems, devices: &[Option<DeviceConfig>]) {
     for (i, device) in devices.iter().enumerate() {
         let Some(device) = device else { continue };
         let at = |key: &str| format!("devices[{i}].{key}");
-        names.add(
-            problems,
-            device.name.clone(),
-            &show(&device.name),
-            at("name"),
-        );
         if let Some(serial) = &device.serial {
             serials.add(problems, serial.clone(), &show(serial), at("serial"));
         }
@@ -61,8 +72,10 @@ fn check_devices(problems: &mut Problems, devices: &[Option<DeviceConfig>]) {
 }
 
 fn check_targets(problems: &mut Problems, targets: &[Option<TargetConfig>]) {
-    let mut names = Unique::new("target name", "targets have different names");
-    let mut iqns = Unique::new("iSCSI name", "give each target its own \"iqn\"");
+    let mut iqns = Unique::new(
+        "iSCSI name",
+        "give each target its own \"iqn\", in which capitals do not count",
+    );
     let mut nqns = Unique::new("NVMe qualified name", "give each target its own \"nqn\"");
     let mut ports = Unique::new(
         "SRP target port identifier",
@@ -71,18 +84,16 @@ fn check_targets(problems: &mut Problems, targets: &[Option<TargetConfig>]) {
     for (i, target) in targets.iter().enumerate() {
         let Some(target) = target else { continue };
         let at = |key: &str| format!("targets[{i}].{key}");
-        names.add(
-            problems,
-            target.name.clone(),
-            &show(&target.name),
-            at("name"),
-        );
         // The default of one target may be what another was given.
         let iqn = target
             .iqn
             .clone()
             .unwrap_or_else(|| identity::default_iqn(&target.name));
-        iqns.add(problems, iqn.clone(), &show(&iqn), at("iqn"));
+        // Initiators write names in small letters, or compare them as if they had (RFC 7143 section 4.2.7.1): of two that differ in
+        // case alone, a login would find the first.
+        let shown = format!("{} of target {}", show(&iqn), target.name);
+        let whose = format!("{} (target {})", at("iqn"), target.name);
+        iqns.add_of(problems, iqn.to_lowercase(), &shown, at("iqn"), whose);
         let nqn = target
             .nqn
             .clone()
@@ -196,21 +207,15 @@ fn check_metrics(
     }
 }
 
-fn check_luns(
-    problems: &mut Problems,
-    devices: &[Option<DeviceConfig>],
-    targets: &[Option<TargetConfig>],
-) {
-    let names = || devices.iter().flatten().map(|device| &*device.name);
-    let known: HashSet<&str> = names().collect();
+fn check_luns(problems: &mut Problems, devices: &[&str], targets: &[Option<TargetConfig>]) {
+    let known: HashSet<&str> = devices.iter().copied().collect();
     for (t, target) in targets.iter().enumerate() {
         for (g, group) in target.iter().flat_map(|target| &target.groups).enumerate() {
             for (lun, LunConfig { device, .. }) in &group.luns {
                 if !known.contains(&**device) {
                     let at = join(&format!("targets[{t}].groups[{g}].luns"), &lun.to_string());
                     let what = format!("there is no device {}", show(device));
-                    let names: Vec<&str> = names().collect();
-                    problems.add(&at, Fault::new(what, suggestion(device, &names)));
+                    problems.add(&at, Fault::new(what, suggestion(device, devices)));
                 }
             }
         }
@@ -234,9 +239,22 @@ impl<T: Hash + Eq> Unique<T> {
     }
 
     fn add(&mut self, problems: &mut Problems, value: T, shown: &str, at: String) {
+        let whose = at.clone();
+        self.add_of(problems, value, shown, at, whose);
+    }
+
+    /// The same, with what a message about another one calls this.
+    fn add_of(
+        &mut self,
+        problems: &mut Problems,
+        value: T,
+        shown: &str,
+        at: String,
+        whose: String,
+    ) {
         match self.seen.get(&value) {
             None => {
-                self.seen.insert(value, at);
+                self.seen.insert(value, whose);
             }
             Some(first) => {
                 let what = format!("the {} {shown} is already that of {first}", self.kind);

@@ -37,9 +37,9 @@ impl From<&DhchapConfig> for Credentials {
     }
 }
 
-const KEYS: [&str; 4] = ["key", "controller_key", "hashes", "groups"];
-
 impl DhchapConfig {
+    pub(crate) const KEYS: [&'static str; 4] = ["key", "controller_key", "hashes", "groups"];
+
     /// The value of `key`, if it is there.
     pub(super) fn optional(
         problems: &mut Problems,
@@ -49,14 +49,14 @@ impl DhchapConfig {
         Self::read(problems, object.get(key)?, &object.path(key))
     }
 
-    fn read(problems: &mut Problems, node: &Node, path: &str) -> Option<Self> {
+    pub(super) fn read(problems: &mut Problems, node: &Node, path: &str) -> Option<Self> {
         // A key that was put here by mistake is not to be shown either.
         if !matches!(node, Node::Object(_)) {
             let remedy = "give an object: { \"key\": \"DHHC-1:...\" }";
             problems.add(path, Fault::new("this is not an object", remedy));
             return None;
         }
-        let object = problems.object(node, path, &KEYS)?;
+        let object = problems.object(node, path, &Self::KEYS)?;
         let host = object.required(problems, "key", "\"DHHC-1:...\"", key);
         let controller = object.optional(problems, "controller_key", key);
         if let (Some(host), Some(controller)) = (&host, &controller)

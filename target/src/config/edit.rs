@@ -67,12 +67,14 @@ pub enum Edit {
         target: String,
         /// Of which group.
         group: String,
-        /// The number; it must be free.
+        /// The number; it must be free, unless it is to be `replace`d.
         lun: u16,
         /// The device.
         device: String,
         /// The group's initiators may not write.
         read_only: bool,
+        /// Though the number is mapped: from now on it is this, and nothing is left of what it was.
+        replace: bool,
     },
     /// A LUN is free again.
     Unmap {
@@ -82,6 +84,27 @@ pub enum Edit {
         group: String,
         /// The number.
         lun: u16,
+    },
+    /// What initiators of a group prove themselves with or, without a group, those of all groups of a target that have nothing of
+    /// their own. It takes the place of what there is.
+    SetCredentials {
+        /// Of which target.
+        target: String,
+        /// Of which group.
+        group: Option<String>,
+        /// By which protocol.
+        scheme: Scheme,
+        /// The object of the configuration, secrets included.
+        credentials: Value,
+    },
+    /// They prove nothing any more or, in a group, what the target asks for.
+    RemoveCredentials {
+        /// Of which target.
+        target: String,
+        /// Of which group.
+        group: Option<String>,
+        /// By which protocol.
+        scheme: Scheme,
     },
     /// A group gets one more pattern.
     AddInitiator {
@@ -112,6 +135,25 @@ pub enum Edit {
         /// The pattern.
         initiator: String,
     },
+}
+
+/// How initiators prove who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// CHAP, of iSCSI and iSER.
+    Chap,
+    /// DH-HMAC-CHAP, of NVMe.
+    Dhchap,
+}
+
+impl Scheme {
+    /// The key of the configuration.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Chap => "chap",
+            Self::Dhchap => "dhchap",
+        }
+    }
 }
 
 /// Why a change is refused.

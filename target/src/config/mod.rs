@@ -18,7 +18,9 @@ mod layout;
 mod metrics;
 mod name;
 pub mod nearest;
+mod own;
 mod referral;
+mod repeated;
 mod settings;
 pub mod store;
 mod target;
@@ -41,6 +43,7 @@ pub use error::{ConfigError, Problem};
 pub use ids::{Guid, Naa, ServiceId, Uuid};
 pub use metrics::MetricsConfig;
 pub use name::Name;
+pub use own::OwnFiles;
 pub use referral::Referral;
 pub use settings::{IoEngine, Settings};
 pub use store::Document;
@@ -114,19 +117,30 @@ impl Config {
         ];
         keys.extend(Settings::KEYS);
         let object = problems.object(node, "", &keys)?;
-        // `list` drops items that do not parse, and with them the positions that paths are made of: keep the holes.
+        // `list` drops items that do not parse, and with them the positions that paths are made of: keep the holes, and the names
+        // of what they would be.
+        let (mut device_names, mut target_names) = (Vec::new(), Vec::new());
         let devices = object.list(problems, "devices", |problems, node, path| {
+            device_names.push(Name::new(tree::name(node)));
             let device = DeviceConfig::read(problems, node, path);
             Some(device.map(|device| device.within(directory)))
         });
         let targets = object.list(problems, "targets", |problems, node, path| {
+            target_names.push(Name::new(tree::name(node)));
             Some(TargetConfig::read(problems, node, path))
         });
         let discovery_chap = ChapConfig::optional(problems, &object, "discovery_chap");
         let discovery_referrals = Referral::list(problems, &object, "discovery_referrals");
         let metrics = MetricsConfig::optional(problems, &object, "metrics");
         let settings = Settings::read(problems, &object);
-        check::check(problems, &devices, &targets, metrics.as_ref());
+        check::names(problems, &device_names, &target_names);
+        check::check(
+            problems,
+            &device_names,
+            &devices,
+            &targets,
+            metrics.as_ref(),
+        );
         Some(Self {
             devices: devices.into_iter().collect::<Option<_>>()?,
             targets: targets.into_iter().collect::<Option<_>>()?,
@@ -220,8 +234,14 @@ impl Config {
         portals.any(|portal| portal.transport.is_rdma())
     }
 
-    /// What people should know of a configuration that is good: ways around authentication, devices that are seen twice, and
-    /// metrics that others can read.
+    /// Whether there is nothing to serve without an RDMA device.
+    pub fn needs_only_rdma(&self) -> bool {
+        let mut portals = self.targets.iter().flat_map(|target| &target.portals);
+        self.needs_rdma() && portals.all(|portal| portal.transport.is_rdma())
+    }
+
+    /// What people should know of a configuration that is good: ways around authentication, devices that are seen twice, patterns
+    /// that are there twice, and metrics that others can read.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<String> = Vec::new();
         for target in &self.targets {
@@ -234,6 +254,7 @@ impl Config {
                 }
             }
             warnings.extend(target.seen_twice());
+            warnings.extend(target.listed_twice());
         }
         warnings.extend(self.metrics.as_ref().and_then(MetricsConfig::exposed));
         warnings

@@ -1,5 +1,6 @@
 //! The document of a configuration: as it was written, changed by [`Edit`]s, and kept in its file.
 
+mod look;
 #[cfg(test)]
 mod tests;
 
@@ -8,14 +9,15 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-
-use sha2::{Digest, Sha256};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::document::Node;
 use super::edit::{Edit, EditError};
 use super::{Config, ConfigError, apply, layout, node};
 use crate::durable::{self, Directory, ReplaceError, Unwatched, Watch};
+
+use look::Known;
+pub(crate) use look::Look;
 
 /// Bytes of a configuration file, at most, as it is read and as it is written.
 const LONGEST: u64 = 16 << 20;
@@ -30,15 +32,6 @@ pub struct Document {
     /// What the file had when it was read or saved last, by this document or one that it was made from.
     known: Arc<Mutex<Known>>,
     watch: Arc<dyn Watch>,
-}
-
-/// What is known of a file's text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Known {
-    /// It has this digest.
-    Text([u8; 32]),
-    /// Nothing: it could not be made durable, or there never was any.
-    Nothing,
 }
 
 impl fmt::Debug for Document {
@@ -192,6 +185,10 @@ impl Document {
             self.write(file, &text, true)?;
         } else {
             create(file, text.as_bytes())?;
+            // It was gone, and is what was saved last.
+            if self.is_own(file) {
+                *self.known() = Known::of(text.as_bytes());
+            }
         }
         Ok(text.len() as u64)
     }
@@ -225,6 +222,11 @@ impl Document {
         own == file || place(own).is_ok_and(|own| place(file).is_ok_and(|file| own == file))
     }
 
+    /// It is replaced whole, so a panic elsewhere does not spoil it.
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Replaces `file`, or the one that it is a link to.
     fn write(&self, file: &Path, text: &str, force: bool) -> io::Result<()> {
         let own = self.is_own(file);
@@ -254,7 +256,7 @@ impl Document {
         let replace = || directory.replace(&name, text.as_bytes(), before.as_ref());
         let replaced = match own {
             true => {
-                let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut known = self.known();
                 let now = Known::of(text.as_bytes());
                 if let Some(before) = before.as_ref().filter(|_| !force) {
                     let found = Known::of(&before.contents);
@@ -284,12 +286,6 @@ impl Document {
                 ),
             ),
         })
-    }
-}
-
-impl Known {
-    fn of(text: &[u8]) -> Self {
-        Self::Text(Sha256::digest(text).into())
     }
 }
 

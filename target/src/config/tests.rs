@@ -323,13 +323,17 @@ fn one_image() {
     let error = Config::from_file_options(image, &["*".to_owned()]).expect_err("no text");
     assert!(error.to_string().contains("is not UTF-8"), "{error}");
 
-    assert!(config.needs_rdma());
+    assert!(config.needs_rdma() && !config.needs_only_rdma());
+    let mut rdma = config.clone();
+    let portals = &mut rdma.targets[0].portals;
+    portals.retain(|portal| portal.transport.is_rdma());
+    assert!(rdma.needs_only_rdma());
     let config = config.without_rdma();
     let portals: Vec<String> = (config.targets[0].portals.iter())
         .map(ToString::to_string)
         .collect();
     assert_eq!(portals, ["iscsi-tcp [::]:3260"]);
-    assert!(!config.needs_rdma());
+    assert!(!config.needs_rdma() && !config.needs_only_rdma());
 }
 
 #[test]

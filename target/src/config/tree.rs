@@ -105,6 +105,23 @@ pub(super) fn object<'n>(object: &'n mut Node, key: &str) -> Option<&'n mut Fiel
     }
 }
 
+/// Gives a key a value. One that is not there yet comes to its place in the `order` of keys.
+pub(super) fn set(object: &mut Node, key: &str, order: &[&str], value: Node) {
+    if let Some(there) = made_in(object, key, order, || Node::Null) {
+        *there = value;
+    }
+}
+
+/// A key less. Says whether it was there.
+pub(super) fn take(object: &mut Node, key: &str) -> bool {
+    let Node::Object(fields) = object else {
+        return false;
+    };
+    let before = fields.len();
+    fields.retain(|(k, _)| k != key);
+    fields.len() < before
+}
+
 /// The value of a key, which is made in its usual place if it is not there.
 fn made<'n>(object: &'n mut Node, key: &str, make: impl FnOnce() -> Node) -> Option<&'n mut Node> {
     let order: &[&str] = match key {
@@ -112,6 +129,15 @@ fn made<'n>(object: &'n mut Node, key: &str, make: impl FnOnce() -> Node) -> Opt
         "initiators" | "luns" => &GroupConfig::KEYS,
         _ => &["devices", "targets"],
     };
+    made_in(object, key, order, make)
+}
+
+fn made_in<'n>(
+    object: &'n mut Node,
+    key: &str,
+    order: &[&str],
+    make: impl FnOnce() -> Node,
+) -> Option<&'n mut Node> {
     let Node::Object(fields) = object else {
         return None;
     };

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::config::{ChapConfig, DhchapConfig, Transport};
+use crate::config::{ChapConfig, DhchapConfig, TargetConfig, Transport};
 
 /// What decides how an initiator logs in to a target.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +16,8 @@ pub struct Login<'a> {
     pub chap: Option<&'a ChapConfig>,
     /// What it has to prove before it is told of targets.
     pub discovery_chap: Option<&'a ChapConfig>,
+    /// One that it sees.
+    pub lun: u16,
 }
 
 impl Login<'_> {
@@ -50,7 +52,7 @@ impl Login<'_> {
         lines
     }
 
-    /// As libiscsi, and with it QEMU, names LUN 0.
+    /// As libiscsi, and with it QEMU, names a LUN.
     fn url(&self, portal: SocketAddr) -> String {
         let scheme = match self.transport {
             Transport::Iser => "iser",
@@ -64,8 +66,14 @@ impl Login<'_> {
                 "?target_user=TARGET_USER&target_password=TARGET_SECRET",
             ),
         };
-        format!("{scheme}://{user}{portal}/{}/0{query}", self.iqn)
+        format!("{scheme}://{user}{portal}/{}/{}{query}", self.iqn, self.lun)
     }
+}
+
+/// A LUN that some initiator of a target sees: the lowest one of all groups, which may differ. 0 if there is none yet.
+pub fn lowest_lun(target: &TargetConfig) -> u16 {
+    let luns = target.groups.iter().flat_map(|group| group.luns.keys());
+    luns.min().copied().unwrap_or(0)
 }
 
 /// Puts CHAP into a record of open-iscsi.
@@ -163,6 +171,7 @@ mod tests {
             iqn: "iqn.x",
             chap: None,
             discovery_chap: None,
+            lun: 0,
         };
         assert_eq!(
             login.commands("10.0.0.1:3260".parse().expect("an address")),
@@ -182,6 +191,7 @@ mod tests {
             iqn: "iqn.x",
             chap: Some(&one_way),
             discovery_chap: Some(&mutual),
+            lun: 7,
         };
         let portal = "[2001:db8::1]:3261".parse().expect("an address");
         assert_eq!(
@@ -198,12 +208,29 @@ mod tests {
                  -n node.session.auth.authmethod -v CHAP -n node.session.auth.username -v USER \
                  -n node.session.auth.password -v SECRET",
                 "iscsiadm -m node -T iqn.x -p [2001:db8::1]:3261 -I default --login",
-                "iscsi-inq 'iscsi://USER%SECRET@[2001:db8::1]:3261/iqn.x/0'",
+                "iscsi-inq 'iscsi://USER%SECRET@[2001:db8::1]:3261/iqn.x/7'",
             ]
         );
         login.chap = Some(&mutual);
         let last = login.commands(portal).pop().expect("a line");
-        assert!(last.ends_with("/0?target_user=TARGET_USER&target_password=TARGET_SECRET'"));
+        assert!(last.ends_with("/7?target_user=TARGET_USER&target_password=TARGET_SECRET'"));
+    }
+
+    #[test]
+    fn a_lun_that_somebody_sees() {
+        let lowest = |groups: &str| {
+            let text = format!(
+                r#"{{ "devices": [ {{ "name": "d", "backend": "memory", "size": "1MiB" }} ],
+                      "targets": [ {{ "name": "t", "groups": [ {groups} ] }} ] }}"#
+            );
+            lowest_lun(&Config::parse(&text, "c.json").expect("good").targets[0])
+        };
+        assert_eq!(lowest(""), 0);
+        let nobody = r#"{ "name": "a", "initiators": [] }"#;
+        assert_eq!(lowest(nobody), 0);
+        let groups = r#"{ "name": "b", "initiators": [], "luns": { "10": "d", "9": "d" } },
+                        { "name": "c", "initiators": [], "luns": { "7": "d", "300": "d" } }"#;
+        assert_eq!(lowest(&format!("{nobody}, {groups}")), 7);
     }
 
     #[test]

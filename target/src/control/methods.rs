@@ -1,6 +1,7 @@
 //! The methods that there are: one row each, in the files of their nouns.
 
 mod config;
+mod credentials;
 mod device;
 mod group;
 mod reservation;
@@ -101,12 +102,13 @@ const REST: &[Method] = &[
     },
 ];
 
-const ALL: [&[Method]; 9] = [
+const ALL: [&[Method]; 10] = [
     DAEMON,
     device::METHODS,
     reservation::METHODS,
     target::METHODS,
     group::METHODS,
+    credentials::METHODS,
     session::METHODS,
     config::METHODS,
     transaction::METHODS,

@@ -169,6 +169,11 @@ pub enum ClearError {
     /// There is no such device.
     #[error("there is no such device")]
     NoDevice,
+    /// Its store is not there, for this reason.
+    #[error(
+        "it is offline, and its reservations stay as they are; try again when its store is there: {0}"
+    )]
+    Offline(String),
     /// Somebody relies on them.
     #[error(
         "{one}{} logged in and registered, and other hosts could write as soon as the reservation is gone; log \

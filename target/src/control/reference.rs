@@ -30,7 +30,7 @@ pub(super) const EXAMPLE: [(&str, &str); 4] = [
     ),
     (
         r#"{"jsonrpc":"2.0","id":4,"method":"transaction","params":{"changes":[{"method":"group.unmap","params":{"target":"store","group":"web","lun":7}},{"method":"device.remove","params":{"name":"ram0"}}]}}"#,
-        r#"{"id":4,"jsonrpc":"2.0","result":{"file":"/etc/pagecast/pagecast.json","restart_needed":[],"sessions":[{"group":"web","group_before":"web","id":2,"initiator":"iqn.1993-08.org.debian:01:web","luns_added":[],"luns_removed":[7],"peer":"10.99.0.3","target":"store","transport":"iser"}],"warnings":[]}}"#,
+        r#"{"id":4,"jsonrpc":"2.0","result":{"file":"/etc/pagecast/pagecast.json","restart_needed":[],"sessions":[{"closed":null,"group":"web","group_before":"web","id":2,"initiator":"iqn.1993-08.org.debian:01:web","luns_added":[],"luns_removed":[7],"peer":"10.99.0.3","target":"store","transport":"iser"}],"warnings":[]}}"#,
     ),
 ];
 

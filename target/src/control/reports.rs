@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::shapes;
-use crate::config::{ChapConfig, GroupConfig, Portal, Transport};
+use crate::config::{ChapConfig, DhchapConfig, GroupConfig, Portal, Transport};
+use crate::events::Closed;
 
 /// `status`: the daemon at a glance.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -68,7 +69,7 @@ pub struct DeviceReport {
     pub store: String,
     /// Whether it works.
     pub state: DeviceState,
-    /// Why it does not; none if it does.
+    /// Why it does not work; of one that does, that its path does not lead to its store any more. None if all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// Bytes.
@@ -327,6 +328,10 @@ pub struct TargetReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<shapes::Chap>")]
     pub chap: Option<ChapConfig>,
+    /// What NVMe hosts of groups without DH-HMAC-CHAP of their own prove themselves with. Keys are not in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<shapes::Dhchap>")]
+    pub dhchap: Option<DhchapConfig>,
     /// Where it listens.
     pub portals: Vec<PortalReport>,
     /// Who sees what.
@@ -381,6 +386,10 @@ pub struct GroupReport {
     pub default: bool,
     /// Patterns of initiator names.
     pub initiators: Vec<String>,
+    /// The name that its iSCSI and iSER initiators give to prove who they are, by CHAP of its own or of its target; none if they need not.
+    pub chap: Option<String>,
+    /// Whether its NVMe hosts have to prove who they are, by a key of its own or of its target.
+    pub dhchap: bool,
     /// What its initiators see: the name of a device by LUN, or an object where there is more to say.
     #[schemars(with = "BTreeMap<String, shapes::Lun>")]
     pub luns: Value,
@@ -447,6 +456,8 @@ pub struct Stats {
     pub shards: usize,
     /// In use: `io_uring` or `threads`.
     pub io_engine: String,
+    /// Why this and not the other.
+    pub io_engine_why: String,
     /// Sessions that are logged in.
     pub sessions: usize,
     /// Connections that are up.
@@ -499,8 +510,10 @@ pub struct SessionChange {
     pub peer: String,
     /// The access group that it was in.
     pub group_before: String,
-    /// The access group that it is in now; none if nothing admits it any more, and it was closed.
+    /// The access group that it is in now; none if it was closed.
     pub group: Option<String>,
+    /// Why it was closed; none if it was not.
+    pub closed: Option<Closed>,
     /// LUNs that are there now and were not, or are another device than before.
     pub luns_added: Vec<u32>,
     /// LUNs that are there no more, or are another device now.

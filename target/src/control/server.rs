@@ -8,11 +8,11 @@ use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
 use tracing::{debug, warn};
 
 use super::Management;
@@ -20,17 +20,19 @@ use super::client::{self, Activity, Watchers};
 use super::peer::Peer;
 use super::rpc::{Code, RpcError};
 use super::socket::{ControlSocket, SocketError};
+use crate::acceptor::Acceptor;
+use crate::ending::{Times, join_until};
 
 /// Clients at a time. Of them, so many (`client::MAX_WATCHERS`) may watch events for long. When there are more, the one goes that has
 /// asked for nothing for longest.
 pub const MAX_CLIENTS: usize = 96;
 
-/// Serves the control socket until it is dropped, which ends every client.
+/// Serves the control socket until it is dropped, which ends every client. What one has asked for may hang: it is not waited for longer
+/// than [`Times`] says.
 #[derive(Debug)]
 pub struct ControlServer {
-    /// Closed to wake the accepting thread.
-    stop: Option<UnixStream>,
-    acceptor: Option<JoinHandle<()>>,
+    acceptor: Acceptor,
+    clients: Arc<Clients>,
 }
 
 impl ControlServer {
@@ -42,85 +44,61 @@ impl ControlServer {
         };
         let socket = ControlSocket::bind(path)?;
         socket.listener().set_nonblocking(true).map_err(system)?;
-        let (stop, stopped) = UnixStream::pair().map_err(system)?;
-        let acceptor = thread::Builder::new()
-            .name("control".to_owned())
-            .spawn(move || accept_until(&socket, &stopped, &daemon))
-            .map_err(system)?;
-        Ok(Self {
-            stop: Some(stop),
-            acceptor: Some(acceptor),
-        })
-    }
-}
-
-impl Drop for ControlServer {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(acceptor) = self.acceptor.take() {
-            // It has nothing to say, not even if it panicked.
-            let _ = acceptor.join();
-        }
-    }
-}
-
-/// Accepts clients until the other end of `stopped` is closed, then ends them.
-fn accept_until(socket: &ControlSocket, stopped: &UnixStream, daemon: &Arc<dyn Management>) {
-    let clients = Arc::new(Clients::default());
-    let mut serial = 0;
-    loop {
-        let mut wait = [
-            PollFd::new(socket.listener(), PollFlags::IN),
-            PollFd::new(stopped, PollFlags::IN),
-        ];
-        if let Err(error) = poll(&mut wait, None)
-            && error != rustix::io::Errno::INTR
-        {
-            warn!(%error, "the control socket cannot be polled; it is not served any more");
-            break;
-        }
-        if !wait[1].revents().is_empty() {
-            break;
-        }
-        match socket.listener().accept() {
-            Ok((stream, _)) => {
-                serial += 1;
-                let peer = Peer::new(serial, &stream);
-                match peer.check(socket.access()) {
-                    Ok(()) => admit(serial, peer, stream, &clients, daemon),
-                    Err(error) => {
-                        warn!("{peer} may not use the control socket, and was turned away");
-                        // Its socket buffer is empty: this never waits.
-                        let _ = (&stream).write_all(&error.line());
-                    }
+        let serving = Serving::default();
+        let clients = Arc::clone(&serving.0);
+        let mut serial = 0;
+        let accept = move |socket: &ControlSocket| {
+            let (stream, _) = socket.listener().accept()?;
+            serial += 1;
+            let peer = Arc::new(Peer::new(serial, &stream));
+            match peer.check(socket.access()) {
+                Ok(()) => admit(serial, peer, stream, &serving.0, &daemon),
+                Err(error) => {
+                    warn!("{peer} may not use the control socket, and was turned away");
+                    // Its socket buffer is empty: this never waits.
+                    let _ = (&stream).write_all(&error.line());
                 }
             }
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock
-                        | io::ErrorKind::Interrupted
-                        | io::ErrorKind::ConnectionAborted
-                ) => {}
-            Err(error) => {
-                // No descriptors or no memory. The client stays in the backlog, and poll would return at once.
-                warn!(%error, "cannot accept a control client");
-                thread::sleep(Duration::from_millis(200));
-            }
-        }
+            Ok(())
+        };
+        let acceptor = Acceptor::start("control", socket, accept).map_err(system)?;
+        Ok(Self { acceptor, clients })
     }
-    clients.end();
+
+    /// Ends every client and waits so long for what they have asked for; then the socket goes. Returns whether all have ended.
+    pub fn end(self, patience: Duration) -> bool {
+        // Nobody else says.
+        let _ = self.clients.patience.set(patience);
+        drop(self.acceptor);
+        !self.clients.left.load(Relaxed)
+    }
+}
+
+/// Ends all clients when nobody accepts any more.
+#[derive(Default)]
+struct Serving(Arc<Clients>);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 /// The clients that are being served, by serial number.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Clients {
     list: Mutex<HashMap<u64, Client>>,
     watchers: Arc<Watchers>,
+    /// How long they are waited for at the end, if somebody has said.
+    patience: OnceLock<Duration>,
+    /// Some did not end then.
+    left: AtomicBool,
 }
 
 /// What it takes to end a client.
+#[derive(Debug)]
 struct Client {
+    peer: Arc<Peer>,
     stream: UnixStream,
     activity: Arc<Activity>,
     /// Set once it runs.
@@ -157,16 +135,26 @@ impl Clients {
         false
     }
 
-    /// Ends all of them and waits for their threads.
+    /// Ends all of them and waits for their threads, though not for ever.
     fn end(&self) {
         let all: Vec<Client> = self.lock().drain().map(|(_, client)| client).collect();
         for client in &all {
             // One that has gone by itself is as good.
             let _ = client.stream.shutdown(Shutdown::Both);
         }
-        for thread in all.into_iter().filter_map(|client| client.thread) {
-            // It has nothing to say, not even if it panicked.
-            let _ = thread.join();
+        let patience = self.patience.get().copied();
+        let deadline = Instant::now() + patience.unwrap_or_else(|| Times::default().clients);
+        let threads = (all.into_iter()).filter_map(|client| Some((client.peer, client.thread?)));
+        // They have nothing to say, not even if they panicked.
+        let left = join_until(threads, deadline).left;
+        if !left.is_empty() {
+            let clients: Vec<String> = left.iter().map(|peer| peer.to_string()).collect();
+            let clients = clients.join(", ");
+            warn!(
+                clients,
+                "what they asked for does not end: a store, or the way to some path, hangs; stopping regardless"
+            );
+            self.left.store(true, Relaxed);
         }
     }
 }
@@ -185,7 +173,7 @@ impl Drop for Leave {
 
 fn admit(
     serial: u64,
-    peer: Peer,
+    peer: Arc<Peer>,
     stream: UnixStream,
     clients: &Arc<Clients>,
     daemon: &Arc<dyn Management>,
@@ -212,7 +200,7 @@ fn admit(
 
 fn start(
     serial: u64,
-    peer: Peer,
+    peer: Arc<Peer>,
     stream: UnixStream,
     clients: &Arc<Clients>,
     daemon: &Arc<dyn Management>,
@@ -221,6 +209,7 @@ fn start(
     clients.lock().insert(
         serial,
         Client {
+            peer: Arc::clone(&peer),
             stream: stream.try_clone()?,
             activity: Arc::clone(&activity),
             thread: None,

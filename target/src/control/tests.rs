@@ -30,7 +30,7 @@ use super::reports::*;
 use super::server::MAX_CLIENTS;
 use super::*;
 use crate::config::{Config, Endpoint, Guid, Portal, ServiceId, TargetConfig, Transport};
-use crate::events::{Event, EventKind, Events};
+use crate::events::{Closed, Event, EventKind, Events};
 use fake::Fake;
 
 /// What the command line's tests take for answers.

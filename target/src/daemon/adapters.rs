@@ -55,17 +55,50 @@ impl Control {
         self.shared.inventory().config.needs_rdma()
     }
 
-    /// Looks for adapters that were plugged in, or that nobody needed before, and for the addresses that they bring.
+    /// Looks for adapters that were plugged in, that nobody needed before, or that are gone, and for the addresses that they bring.
     pub fn look_around(&mut self) {
-        let adapters = self.fabric.adapters().unwrap_or_else(|error| {
-            tracing::debug!(%error, "looking for adapters");
-            Vec::new()
-        });
+        if !self.needs_adapters() && self.in_service().next().is_none() {
+            return self.listen_again();
+        }
+        match self.fabric.adapters() {
+            Ok(adapters) => {
+                self.let_go_of_missing(&adapters);
+                if self.needs_adapters() {
+                    self.take_in(adapters);
+                }
+            }
+            Err(error) => tracing::debug!(%error, "looking for adapters"),
+        }
+        self.listen_again();
+    }
+
+    /// The adapters in service, with their numbers.
+    fn in_service(&self) -> impl Iterator<Item = (usize, &Arc<dyn Adapter>)> {
+        let ports = self.ports.iter().enumerate();
+        ports
+            .filter(|(number, _)| self.local_port != Some(*number))
+            .filter_map(|(number, port)| Some((number, &port.as_ref()?.adapter)))
+    }
+
+    /// Not every driver tells that its device is gone, and SoftRoCE's waits for us to let go of it.
+    fn let_go_of_missing(&mut self, adapters: &[Arc<dyn Adapter>]) {
+        let is_there =
+            |adapter: &Arc<dyn Adapter>| adapters.iter().any(|other| Arc::ptr_eq(other, adapter));
+        let missing: Vec<(usize, String)> = (self.in_service())
+            .filter(|(_, adapter)| !is_there(adapter))
+            .map(|(number, adapter)| (number, adapter.name().to_owned()))
+            .collect();
+        for (number, adapter) in missing {
+            tracing::warn!(adapter, "adapter is gone");
+            self.adapter_gone(number);
+        }
+    }
+
+    fn take_in(&mut self, adapters: Vec<Arc<dyn Adapter>>) {
         self.unusable
             .retain(|name| adapters.iter().any(|adapter| adapter.name() == name));
-        let needed = self.needs_adapters();
         for adapter in adapters {
-            if !needed || self.port_of(&adapter).is_some() {
+            if self.port_of(&adapter).is_some() {
                 continue;
             }
             let name = adapter.name().to_owned();
@@ -81,7 +114,6 @@ impl Control {
                 Err(_) => {}
             }
         }
-        self.listen_again();
     }
 
     /// The number of an adapter in service.
@@ -110,7 +142,7 @@ impl Control {
             bytes,
             source,
         };
-        let stock = BufferStock::new(number, Arc::clone(&adapter), layout, self.orders.clone())
+        let stock = BufferStock::new(Arc::clone(&adapter), layout, self.orders.clone())
             .map_err(|source| memory_error(layout.bytes(), source))?;
         let shares = self
             .shards
@@ -194,10 +226,18 @@ impl Control {
         }
     }
 
-    /// Message buffers that were ordered have come.
-    pub(super) fn buffers_delivered(&mut self, number: usize, buffers: MessageBuffers) {
-        if let Some(Some(port)) = self.ports.get_mut(number) {
-            port.stock.delivered(buffers);
+    /// Message buffers that were ordered have come, or will not. Those of an adapter that is out of service go at once.
+    pub(super) fn buffers_delivered(
+        &mut self,
+        adapter: &Arc<dyn Adapter>,
+        buffers: Option<MessageBuffers>,
+    ) {
+        let mut ports = self.ports.iter_mut().flatten();
+        if let Some(port) = ports.find(|port| Arc::ptr_eq(&port.adapter, adapter)) {
+            match buffers {
+                Some(buffers) => port.stock.delivered(buffers),
+                None => port.stock.failed(),
+            }
         }
         self.count_message_bytes();
     }

@@ -51,7 +51,6 @@ impl Layout {
 /// The stock of one adapter.
 #[derive(Debug)]
 pub struct BufferStock {
-    port: usize,
     adapter: Arc<dyn Adapter>,
     layout: Layout,
     spare: Vec<MessageBuffers>,
@@ -65,7 +64,6 @@ pub struct BufferStock {
 /// A set to be registered in the background.
 #[derive(Debug)]
 pub struct Order {
-    port: usize,
     adapter: Arc<dyn Adapter>,
     layout: Layout,
 }
@@ -73,7 +71,6 @@ pub struct Order {
 impl BufferStock {
     /// Fills the stock, which is slow. Without `orders` it is never refilled in the background.
     pub fn new(
-        port: usize,
         adapter: Arc<dyn Adapter>,
         layout: Layout,
         orders: Option<Sender<Order>>,
@@ -82,7 +79,6 @@ impl BufferStock {
             .map(|_| layout.allocate(&*adapter))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
-            port,
             adapter,
             layout,
             sets: spare.len(),
@@ -111,7 +107,6 @@ impl BufferStock {
         if let Some(orders) = &self.orders {
             while self.spare.len() + self.ordered < SPARE {
                 let order = Order {
-                    port: self.port,
                     adapter: Arc::clone(&self.adapter),
                     layout: self.layout,
                 };
@@ -158,16 +153,15 @@ pub fn keeper(control: Mailer<ControlMessage>) -> std::io::Result<Sender<Order>>
         .name("buffers".to_owned())
         .spawn(move || {
             for order in ordered {
-                match order.layout.allocate(&*order.adapter) {
-                    Ok(buffers) => control.send(ControlMessage::Buffers {
-                        port: order.port,
-                        buffers,
-                    }),
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot register message buffers");
-                        control.send(ControlMessage::BuffersFailed { port: order.port });
-                    }
+                let Order { adapter, layout } = order;
+                let buffers = layout.allocate(&*adapter);
+                if let Err(error) = &buffers {
+                    tracing::warn!(adapter = adapter.name(), %error, "cannot register message buffers");
                 }
+                control.send(ControlMessage::Buffers {
+                    adapter,
+                    buffers: buffers.ok(),
+                });
             }
         })?;
     Ok(orders)

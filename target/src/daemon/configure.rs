@@ -11,18 +11,22 @@
 //!
 //! Nothing is stopped for it: sessions whose LUNs are the same on both sides notice nothing.
 
+#[cfg(test)]
+mod tests;
+
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-use std::{fs, io};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::Shared;
 use super::inventory::{Inventory, Offline};
-use crate::config::edit::{Edit, EditError};
-use crate::config::{Config, Document, Portal, Store};
+use crate::config::edit::{Edit, EditError, Scheme};
+use crate::config::store::Look;
+use crate::config::{Config, Document, OwnFiles, Portal, Store};
 use crate::config::{Difference, difference};
 use crate::control::ChangeError;
 use crate::control::reports::{ChangeReport, SaveReport, SessionChange, SessionReport};
@@ -70,6 +74,7 @@ pub struct Kept {
     file: Option<PathBuf>,
     /// Held for as long as a change takes.
     document: Mutex<Document>,
+    look: Look,
     /// Held for as long as it takes to write a copy, one at a time: where that is may be far away, and changes do not wait for it.
     copying: Mutex<()>,
 }
@@ -80,6 +85,7 @@ impl Kept {
         Self {
             file: document.file().map(Path::to_owned),
             document: Mutex::new(document),
+            look: Look::default(),
             copying: Mutex::new(()),
         }
     }
@@ -87,6 +93,11 @@ impl Kept {
     /// Where it is kept.
     pub fn file(&self) -> Option<String> {
         Some(self.file.as_ref()?.display().to_string())
+    }
+
+    /// What to do if somebody else has changed the file.
+    pub(super) fn warning(&self) -> Option<String> {
+        self.look.warning(&self.document)
     }
 
     /// It is replaced whole, so a panic elsewhere does not spoil it.
@@ -161,7 +172,7 @@ impl Shared {
         let document = self.kept.lock().clone();
         let saved = if document.is_own(file) {
             self.kept.lock().save_to(file, force)
-        } else if leads_into(file, &self.state) {
+        } else if self.own_files().keeps_state_at(file) {
             let what = "the daemon keeps there what has to last; name another directory";
             Err(io::Error::new(io::ErrorKind::InvalidInput, what))
         } else {
@@ -176,6 +187,11 @@ impl Shared {
         })
     }
 
+    /// What no device may have as its store.
+    pub(super) fn own_files(&self) -> OwnFiles {
+        OwnFiles::new(self.kept.file.as_deref(), &self.state)
+    }
+
     /// Sees whether a new size of a memory device can be kept, before it has it.
     pub(super) fn can_keep_sizes(&self) -> Result<(), ResizeError> {
         // As it is: whatever is in the way of the next time is in the way of this.
@@ -187,8 +203,12 @@ impl Shared {
     /// whoever has it may wait for that.
     pub(super) fn keep_size(&self, device: Weak<Device>) -> Result<(), ResizeError> {
         let mut kept = self.kept.lock();
-        // It may be gone by now, and its size with it.
-        let Some(device) = device.upgrade() else {
+        let before = self.inventory();
+        // It may be gone by now, and its size with it; the size of another one of its name is no business of its.
+        let served = |device: &Arc<Device>| {
+            (before.device(&device.name)).is_some_and(|served| Arc::ptr_eq(served, device))
+        };
+        let Some(device) = device.upgrade().filter(served) else {
             return Ok(());
         };
         let edit = Edit::ResizeDevice {
@@ -205,7 +225,6 @@ impl Shared {
             other => not_kept(other.to_string()),
         })?;
         *kept = document;
-        let before = self.inventory();
         let inventory = self.remade(config, before.devices.clone(), before.offline.clone());
         // Nothing that a session sees has changed.
         self.set_inventory(Arc::new(inventory));
@@ -258,10 +277,13 @@ impl Shared {
                 .collect(),
             ..ChangeReport::default()
         };
+        let exposed = |config: &Config| config.exposed(self.kept.file.as_deref()?);
+        let newly_exposed = exposed(&config).filter(|_| exposed(&before.config).is_none());
         let inventory = self.remade(config, plan.devices, plan.offline);
         report.warnings = (inventory.warnings.iter())
             .filter(|warning| !before.warnings.contains(warning))
             .cloned()
+            .chain(newly_exposed)
             .collect();
         let leaving: Vec<Arc<Device>> = (before.devices.iter())
             .filter(|device| {
@@ -426,15 +448,6 @@ fn refuse_to_shrink(sizes: &[(Arc<Device>, u64)], force: bool) -> Result<(), Edi
     }
 }
 
-/// Whether a file is in a directory, after all links.
-fn leads_into(file: &Path, directory: &Path) -> bool {
-    let directory = fs::canonicalize(directory);
-    let real = |path: &Path| fs::canonicalize(path).ok();
-    let is_in = |path: PathBuf| directory.as_ref().is_ok_and(|of| path.starts_with(of));
-    let parent = file.parent().and_then(real);
-    parent.is_some_and(is_in) || real(file).is_some_and(is_in)
-}
-
 /// Refuses a change by which devices would go away, or be closed for a moment, that initiators see.
 fn refuse_if_used(before: &Config, difference: &Difference) -> Result<(), EditError> {
     let removed = difference.devices_removed.iter().map(|name| (name, "goes"));
@@ -487,6 +500,14 @@ fn method(edits: &[Edit]) -> &'static str {
         [Edit::RemoveGroup { .. }] => "group.remove",
         [Edit::Map { .. }] => "group.map",
         [Edit::Unmap { .. }] => "group.unmap",
+        [Edit::SetCredentials { scheme, .. }] => match scheme {
+            Scheme::Chap => "chap.set",
+            Scheme::Dhchap => "dhchap.set",
+        },
+        [Edit::RemoveCredentials { scheme, .. }] => match scheme {
+            Scheme::Chap => "chap.remove",
+            Scheme::Dhchap => "dhchap.remove",
+        },
         [Edit::AddInitiator { .. }] => "initiator.add",
         [Edit::MoveInitiator { .. }] => "initiator.move",
         [Edit::RemoveInitiator { .. }] => "initiator.remove",

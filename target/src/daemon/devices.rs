@@ -15,7 +15,7 @@ use pagecast_rdma::windows::{Source, WindowService};
 use thiserror::Error;
 
 use super::Parts;
-use crate::config::{DeviceConfig, Store, Uuid, ZeroCopy};
+use crate::config::{DeviceConfig, OwnFiles, Store, Uuid, ZeroCopy};
 use crate::device::reservations::{DeviceNames, LoadError, ReservationFile};
 use crate::device::{Device, ServedSize};
 use crate::identity::{DeviceIdentity, MachineId};
@@ -40,6 +40,16 @@ pub const MIN_STAGING: usize = 3 * CHUNK;
 /// A device that cannot be opened.
 #[derive(Debug, Error)]
 pub enum DeviceError {
+    /// Its store is not for it.
+    #[error("device {name}: {what}; {remedy}")]
+    Refused {
+        /// Which device.
+        name: String,
+        /// Why.
+        what: String,
+        /// What to do.
+        remedy: String,
+    },
     /// Its store cannot.
     #[error("device {name}: {source}")]
     Open {
@@ -86,6 +96,8 @@ pub struct Surroundings<'a> {
     pub machine: &'a MachineId,
     /// The state directory.
     pub state: &'a Path,
+    /// What no device may have as its store.
+    pub own: &'a OwnFiles,
     /// Who registers its windows.
     pub windows: &'a Arc<WindowService>,
     /// I/O threads.
@@ -106,11 +118,13 @@ pub fn open(
     let Surroundings {
         machine,
         state,
+        own,
         windows,
         shards,
         max_transfer,
         ports,
     } = around;
+    check_store(config, own)?;
     let name = config.name.to_string();
     let backend = open_store(config).map_err(|source| DeviceError::Open {
         name: name.clone(),
@@ -161,6 +175,16 @@ pub fn open(
         windows,
         shards,
     ))
+}
+
+/// Sees whether a device may have the store that it is to have.
+pub(super) fn check_store(config: &DeviceConfig, own: &OwnFiles) -> Result<(), DeviceError> {
+    own.refuse(config)
+        .map_err(|(what, remedy)| DeviceError::Refused {
+            name: config.name.to_string(),
+            what,
+            remedy,
+        })
 }
 
 fn open_store(config: &DeviceConfig) -> Result<Arc<dyn Backend>, OpenError> {

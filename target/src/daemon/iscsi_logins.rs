@@ -51,7 +51,7 @@ impl Control {
         let local = request.local.ip().map(|ip| SocketAddr::new(ip, 0));
         let channel = self.channel(Datamover::Iser, limits, portal, local, &peer);
         let newcomer = Newcomer {
-            session: self.stranger(portal.transport, peer),
+            session: self.stranger(portal.transport, peer.clone()),
             protocol: Protocol::Iscsi(Box::new(channel.with_invalidation(invalidates))),
             port,
             commands: limits.commands,
@@ -60,7 +60,8 @@ impl Control {
         let (connection, completions) = self.make_connection(request, newcomer)?;
         let (key, depth) = (connection.key, connection.reads_free);
         let id = Some(request.connection);
-        self.enter(connection, id, None, completions, Origin::of(portal));
+        let origin = Origin::of(portal, peer);
+        self.enter(connection, id, None, completions, origin);
         let answer = Answer::accept(
             request,
             iser::negotiation::answer(invalidates).to_vec(),
@@ -85,7 +86,7 @@ impl Control {
         let limits = self.iscsi_limits(Datamover::Tcp);
         let channel = self.channel(Datamover::Tcp, limits, portal, local, &peer);
         tracing::debug!(%peer, "connected");
-        let session = self.stranger(portal.transport, peer);
+        let session = self.stranger(portal.transport, peer.clone());
         let none = || full(AdmitError::Full("no I/O thread takes it"));
         let port = self.local_port.ok_or_else(none)?;
         let shard = self.least_busy(port, 0).ok_or_else(none)?;
@@ -105,7 +106,8 @@ impl Control {
             established: true,
             ..Connection::new(key, port, session, protocol, buffers)
         };
-        self.enter(Box::new(connection), None, None, 0, Origin::of(portal));
+        let origin = Origin::of(portal, peer);
+        self.enter(Box::new(connection), None, None, 0, origin);
         Ok(())
     }
 
@@ -126,7 +128,8 @@ impl Control {
         summary: &LoginSummary,
     ) -> Result<(Vec<ConnectionKey>, Admission), LoginStatus> {
         let entry = (self.connections.get(&key)).ok_or(LoginStatus::SERVICE_UNAVAILABLE)?;
-        let (peer, transport, portal) = (entry.peer.clone(), entry.transport, entry.origin.portal);
+        let (transport, portal) = (entry.transport, entry.origin.portal);
+        let peer = entry.origin.peer.clone();
         if self.draining {
             return Err(LoginStatus::SERVICE_UNAVAILABLE);
         }
@@ -181,8 +184,8 @@ impl Control {
         }
         let arrival = Arrival {
             transport,
-            names: vec![summary.initiator.clone(), peer.clone()],
-            peer,
+            initiator: summary.initiator.clone(),
+            peer: peer.clone(),
             port: PortName::Iscsi {
                 target: target.identity.iqn.clone(),
                 portal_group: PORTAL_GROUP,
@@ -193,7 +196,8 @@ impl Control {
             })),
         };
         let session = self.new_session(target, group, arrival);
-        self.log_in(key, nexus, &session);
+        let names = vec![summary.initiator.clone(), peer];
+        self.log_in(key, nexus, &session, names);
         let tsih = u16::try_from(session.id.0 % 0xffff).unwrap_or_default() + 1;
         Ok((after, Admission { session, tsih }))
     }

@@ -387,18 +387,24 @@ fn is_absent(error: &StartError) -> bool {
     let StartError::Listen { source, .. } = error else {
         return false;
     };
-    let FabricError::Call { source, .. } = source else {
-        return false;
-    };
-    matches!(
-        source.raw_os_error().map(Errno::from_raw_os_error),
-        Some(Errno::ADDRNOTAVAIL | Errno::NODEV | Errno::NETDOWN | Errno::NETUNREACH)
-    )
+    match source {
+        FabricError::NoDevice(_) => true,
+        FabricError::Call { source, .. } => matches!(
+            source.raw_os_error().map(Errno::from_raw_os_error),
+            Some(Errno::ADDRNOTAVAIL | Errno::NODEV | Errno::NETDOWN | Errno::NETUNREACH)
+        ),
+        _ => false,
+    }
 }
 
 /// Why a portal cannot listen, where it is clear which one.
 fn why(error: &StartError) -> String {
     match error {
+        // Nothing is to be left out of what waits for its device.
+        StartError::Listen {
+            source: source @ FabricError::NoDevice(_),
+            ..
+        } => source.to_string(),
         StartError::Listen { source, hint, .. } => format!("{source}{hint}"),
         error => error.to_string(),
     }

@@ -90,8 +90,8 @@ pub(super) struct Newcomer {
 #[derive(Debug)]
 pub(super) struct Arrival {
     pub(super) transport: Transport,
-    /// Every name that access groups may know it by; by the first one people know it.
-    pub(super) names: Vec<String>,
+    /// By the name that people know it by.
+    pub(super) initiator: String,
     pub(super) peer: String,
     /// The target's port.
     pub(super) port: PortName,
@@ -127,6 +127,11 @@ pub(super) enum AdmitError {
     /// Nobody with such a name is admitted.
     #[error("no access group admits it")]
     NoGroup,
+    /// It would have to be where its session is.
+    #[error(
+        "from there it would be in another access group than the session that it is to join: admit it to one, wherever it comes from"
+    )]
+    OtherGroup,
     /// More channels than a session may have.
     #[error("it has {0} channels already")]
     Channels(usize),
@@ -189,7 +194,7 @@ impl Control {
         let (mut all, mut of_one) = (0, 0);
         for stranger in strangers {
             all += 1;
-            of_one += usize::from(stranger.peer == peer);
+            of_one += usize::from(stranger.origin.peer == peer);
         }
         if all >= MAX_STRANGERS || of_one >= MAX_STRANGERS_OF_ONE {
             return Err(AdmitError::Full(
@@ -232,7 +237,6 @@ impl Control {
         let scsi = ScsiSession::new(port, None, &std::collections::BTreeMap::new());
         let parties = Parties {
             initiator,
-            names: Vec::new(),
             target: String::new(),
             group: String::new(),
             proof: Proof::Nothing,
@@ -266,20 +270,24 @@ impl Control {
         origin: Origin,
     ) {
         let (key, port) = (connection.key, connection.port);
+        let number = self.next_connection;
+        self.next_connection += 1;
         self.connections.insert(
             key,
             Entry {
                 id,
+                number,
                 nexus,
                 session: None,
+                names: Vec::new(),
                 port,
                 completions,
                 origin,
                 ending: false,
                 unproven: false,
                 transport: connection.session.transport,
-                peer: connection.session.peer.clone(),
                 meter: Arc::clone(&connection.meter),
+                awaited: None,
             },
         );
         if let Some(id) = id {
@@ -291,22 +299,35 @@ impl Control {
         shard.adopt(connection);
     }
 
-    /// A connection belongs to a session from now on.
-    pub(super) fn join(&mut self, key: ConnectionKey, nexus: Nexus, session: &Arc<Session>) {
+    /// A connection belongs to a session from now on, to which an access group admitted it by one of these names.
+    pub(super) fn join(
+        &mut self,
+        key: ConnectionKey,
+        nexus: Nexus,
+        session: &Arc<Session>,
+        names: Vec<String>,
+    ) {
         if let Some(entry) = self.connections.get_mut(&key) {
             session.connections.fetch_add(1, Relaxed);
             session.meters.join(&entry.meter);
             entry.session = Some(Arc::clone(session));
             entry.nexus = Some(nexus);
+            entry.names = names;
         }
     }
 
     /// A connection belongs to a session from now on, and with it its initiator is logged in.
-    pub(super) fn log_in(&mut self, key: ConnectionKey, nexus: Nexus, session: &Arc<Session>) {
+    pub(super) fn log_in(
+        &mut self,
+        key: ConnectionKey,
+        nexus: Nexus,
+        session: &Arc<Session>,
+        names: Vec<String>,
+    ) {
         if !self.connections.contains_key(&key) {
             return;
         }
-        self.join(key, nexus.clone(), session);
+        self.join(key, nexus.clone(), session, names);
         let known = (self.shared.sessions()).insert(session.id, Arc::clone(session));
         if known.is_none() {
             self.shared.tell_login(session);
@@ -389,7 +410,7 @@ impl Control {
     ) -> Arc<Session> {
         let Arrival {
             transport,
-            names,
+            initiator,
             peer,
             port,
             identity,
@@ -402,8 +423,7 @@ impl Control {
         let registrant = identity.map(|identity| identity.registrant(target, transport));
         let scsi = ScsiSession::new(port, registrant, &group.luns);
         let parties = Parties {
-            initiator: names.first().cloned().unwrap_or_default(),
-            names,
+            initiator,
             target: target.name.clone(),
             group: group.name.clone(),
             proof: group.proof(transport),

@@ -17,7 +17,7 @@ use super::reservation_reports;
 use super::targets::Target;
 use crate::config::edit::Edit;
 use crate::config::{DeviceConfig, Endpoint, Portal, Store, Transport, ZeroCopy};
-use crate::control::initiator_commands::{Login, nvme_commands, tcp_addresses};
+use crate::control::initiator_commands::{Login, lowest_lun, nvme_commands, tcp_addresses};
 use crate::control::reports::{
     AdapterReport, ChangeReport, ConfigReport, DaemonState, DeviceCounters, DeviceReport,
     DeviceState, PortalReport, ReservationReport, ReservationsCleared, ResizeReport, SaveReport,
@@ -56,7 +56,7 @@ impl Management for Shared {
         let adapters = self.adapters().clone();
         let inventory = self.inventory();
         let described = |wanted: &DeviceConfig| match inventory.device(&wanted.name) {
-            Some(device) => Some(report(device, &adapters, self.why(device))),
+            Some(device) => Some(self.device_report(device, &adapters)),
             None => Some(offline::report(
                 inventory.offline(&wanted.name)?,
                 &self.machine,
@@ -77,13 +77,16 @@ impl Management for Shared {
         force: bool,
     ) -> Result<ResizeReport, ResizeError> {
         // Not all of them, for as long as it takes.
-        let find = || self.inventory().device(name).cloned();
-        let mut device = find().ok_or(ResizeError::NoDevice)?;
+        let find = || {
+            let missing = |why: Option<_>| why.map_or(ResizeError::NoDevice, ResizeError::Offline);
+            self.served(name).map_err(missing)
+        };
+        let mut device = find()?;
         if size.is_some() && matches!(device.config.store, Store::Memory { .. }) {
             // Whoever waits for its turn there keeps no device open.
             drop(device);
             self.can_keep_sizes()?;
-            device = find().ok_or(ResizeError::NoDevice)?;
+            device = find()?;
         }
         if self.stopping.load(SeqCst) {
             return Err(ResizeError::Stopping);
@@ -142,7 +145,8 @@ impl Management for Shared {
         Stats {
             uptime_seconds: self.started.elapsed().as_secs(),
             shards: self.gauges.len(),
-            io_engine: self.engine.clone(),
+            io_engine: self.engine.0.clone(),
+            io_engine_why: self.engine.1.clone(),
             sessions,
             connections,
             logins: self.logins.load(Relaxed),
@@ -216,7 +220,8 @@ impl Shared {
             warnings.push(format!("device {name}: offline, and tried again: {why}"));
         }
         for device in &inventory.devices {
-            if let Some(why) = self.why(device) {
+            let misplaced = || self.troubles.of_place(device).map(|it| it.to_string());
+            if let Some(why) = self.why(device).or_else(misplaced) {
                 warnings.push(format!("device {}: {why}", device.name));
             }
         }
@@ -230,6 +235,7 @@ impl Shared {
                 waiting.join(", ")
             ));
         }
+        warnings.extend(self.kept.warning());
         warnings
     }
 
@@ -243,6 +249,14 @@ impl Shared {
         device.is_failed().then_some(why)
     }
 
+    fn device_report(&self, device: &Device, adapters: &[Arc<dyn Adapter>]) -> DeviceReport {
+        let mut report = report(device, adapters, self.why(device));
+        if let Some(misplaced) = self.troubles.of_place(device) {
+            report.why.get_or_insert_with(|| misplaced.to_string());
+        }
+        report
+    }
+
     /// What to type on an initiator of iSCSI or iSER, for each way to a portal.
     fn iscsi_commands(inventory: &Inventory, target: &Target, portal: &Portal) -> Vec<String> {
         let config = &target.config;
@@ -253,6 +267,7 @@ impl Shared {
             iqn: &target.identity.iqn,
             chap: group_chap.or(config.chap.as_ref()),
             discovery_chap: inventory.config.discovery_chap.as_ref(),
+            lun: lowest_lun(config),
         };
         let commands = |portal| login.commands(portal);
         reachable(portal).into_iter().flat_map(commands).collect()
@@ -283,6 +298,7 @@ impl Shared {
                 ioc_guid: target.identity.srp.ioc_guid.to_string(),
             },
             chap: target.config.chap.clone(),
+            dhchap: target.config.dhchap.clone(),
             portals: target
                 .config
                 .portals

@@ -3,13 +3,9 @@
 //! Every Connect to an admin queue makes a controller of its own (the dynamic controller model), and with it a session. I/O
 //! queues join it later, each over a connection of its own, and all of them go when the admin queue goes.
 
-use std::collections::{BTreeMap, HashMap};
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread;
 
-use crossbeam_channel::{Sender, TrySendError};
 use pagecast_core::nvme::{
     ADMIN_QUEUE_DEPTH, Completion, Controller, ControllerSetup, DISCOVERY_NQN, Host, Kind,
     SQE_SIZE, Status,
@@ -19,21 +15,18 @@ use pagecast_rdma::fabric::{ConnectRequest, PeerAddress};
 
 use super::adapters::staging_share;
 use super::logins::{AdmitError, Answer, Arrival, Identity, Newcomer, SPARE_RECEIVES};
+use super::nvme_controllers::Association;
 use super::nvme_discovery::DiscoveryLog;
 use super::targets::relative_port;
 use super::tell::{Stranger, no_group};
 use super::{Control, Entry, Nexus, Origin, devices};
 use crate::config::{Portal, Transport};
 use crate::iscsi::directory::PORTAL_GROUP;
-use crate::nvme::auth::{Credentials, Exchange};
 use crate::nvme::capsule::IN_CAPSULE;
 use crate::nvme::cm::{self, Reject};
 use crate::nvme::connect::{ANY_CONTROLLER, invalid_in_command, invalid_in_data};
 use crate::session::Session;
-use crate::shard::entropy::entropy;
-use crate::shard::messages::{
-    CloseReason, ConnectionKey, Mailer, NvmeAdmission, NvmeConnect, ShardMessage,
-};
+use crate::shard::messages::{ConnectionKey, NvmeAdmission, NvmeConnect, ShardMessage};
 use crate::shard::nvme::Channel;
 use crate::shard::protocol::Protocol;
 
@@ -44,14 +37,6 @@ pub(super) const CAPSULE: usize = SQE_SIZE + IN_CAPSULE as usize;
 const MAX_DISCOVERY: usize = 512;
 /// The same from one address, so that nobody takes all the room.
 const MAX_DISCOVERY_OF_ONE: usize = 16;
-
-/// Threads that compute what authentication needs: powers of large numbers, twice for each queue.
-const AUTHENTICATORS: usize = 2;
-/// Steps that may wait for them.
-const MAX_STEPS: usize = 256;
-
-/// The largest controller identifier (NVMe base 2.0 section 4.2.3.1 reserves what is above). 0 is valid, and never used.
-const MAX_CONTROLLER_ID: u16 = 0xffef;
 
 /// Byte offsets in Connect's submission queue entry and in its data, for those who are told what was wrong.
 mod at {
@@ -64,47 +49,6 @@ mod at {
 
 /// What an admitted Connect has to wait for, and its answer.
 type Admitted = (Vec<ConnectionKey>, NvmeAdmission);
-
-/// The controllers that hosts are connected to. Their identifiers differ across subsystems as well: simpler for logs.
-#[derive(Debug, Default)]
-pub(super) struct Controllers {
-    by_id: HashMap<u16, Association>,
-    /// The identifier that was given last.
-    last: u16,
-}
-
-/// A controller with its host's queues.
-#[derive(Debug)]
-struct Association {
-    controller: Arc<Controller>,
-    session: Arc<Session>,
-    /// The connections of its queues, by queue identifier.
-    queues: BTreeMap<u16, ConnectionKey>,
-}
-
-impl Association {
-    /// Lets in a queue, over which the host has to prove who it is first if there are credentials.
-    fn admission(&self, credentials: Option<Arc<Credentials>>) -> NvmeAdmission {
-        NvmeAdmission {
-            session: Arc::clone(&self.session),
-            controller: Arc::clone(&self.controller),
-            credentials,
-        }
-    }
-}
-
-impl Controllers {
-    /// An identifier that no controller has, and none had lately.
-    fn free_id(&mut self) -> Option<u16> {
-        for _ in 0..MAX_CONTROLLER_ID {
-            self.last = self.last % MAX_CONTROLLER_ID + 1;
-            if !self.by_id.contains_key(&self.last) {
-                return Some(self.last);
-            }
-        }
-        None
-    }
-}
 
 impl Control {
     /// Accepts a queue's connection request. Connect comes after that.
@@ -192,7 +136,7 @@ impl Control {
                 PeerAddress::Gid(_) => None,
             },
             expected,
-            ..Origin::of(portal)
+            ..Origin::of(portal, peer.to_owned())
         };
         self.enter(
             connection,
@@ -217,7 +161,7 @@ impl Control {
         }
         for entry in self.connections.values() {
             let waits = entry.origin.expected && entry.nexus.is_none();
-            pending += usize::from(waits && entry.peer == peer);
+            pending += usize::from(waits && entry.origin.peer == peer);
         }
         pending < room
     }
@@ -315,7 +259,7 @@ impl Control {
         let after = self.leaving(&target.name, &host.nqn);
         let arrival = Arrival {
             transport: Transport::NvmeRdma,
-            names,
+            initiator: host.nqn.clone(),
             peer,
             // Nobody sees it: namespaces have no port.
             port: PortName::Iscsi {
@@ -334,7 +278,7 @@ impl Control {
         };
         let admission = association.admission(group.dhchap.clone());
         self.controllers.by_id.insert(id, association);
-        self.log_in(key, Nexus::Nvme(id), &session);
+        self.log_in(key, Nexus::Nvme(id), &session, names);
         if let Some(entry) = self.connections.get_mut(&key) {
             entry.unproven = group.dhchap.is_some();
         }
@@ -434,8 +378,8 @@ impl Control {
         // Whoever knows a controller's names may come only from where the controller could have come from.
         let mut here = inventory.targets_at(origin.portal);
         let target = here.find(|target| target.identity.nqn == data.subsystem);
-        let group =
-            target.and_then(|target| target.group_of(&[data.host.nqn.clone(), peer.clone()]));
+        let names = vec![data.host.nqn.clone(), peer.clone()];
+        let group = target.and_then(|target| target.group_of(&names));
         let admits = |session: &Session| group.is_some_and(|group| *group.name == *session.group());
         let nexus = Nexus::Nvme(data.controller);
         let all = self.connections.iter();
@@ -491,7 +435,7 @@ impl Control {
         association.queues.insert(queue, key);
         // As the group asks for it now: whoever has moved here did not come in by it.
         let admission = association.admission(group.and_then(|group| group.dhchap.clone()));
-        self.join(key, nexus, &admission.session);
+        self.join(key, nexus, &admission.session, names);
         if let Some(entry) = self.connections.get_mut(&key) {
             entry.unproven = admission.credentials.is_some();
         }
@@ -503,7 +447,7 @@ impl Control {
         let entry = self.connections.get(&key);
         let entry = entry.filter(|entry| !entry.ending && entry.nexus.is_none());
         let entry = entry.ok_or(Completion::from(Status::COMMAND_SEQUENCE_ERROR))?;
-        Ok((entry.peer.clone(), entry.origin.clone()))
+        Ok((entry.origin.peer.clone(), entry.origin.clone()))
     }
 
     /// Queues of earlier controllers of a host's that are on their way out. It must not hear of its new one before they are gone: a
@@ -519,197 +463,5 @@ impl Control {
         all.filter(|(_, entry)| entry.ending && theirs(entry))
             .map(|(&key, _)| key)
             .collect()
-    }
-
-    /// A queue of a controller is on its way out. Without its admin queue a controller is nothing.
-    pub(super) fn queue_ends(&mut self, controller: u16, key: ConnectionKey) {
-        let Some(association) = self.controllers.by_id.get(&controller) else {
-            return;
-        };
-        if association.queues.get(&0) == Some(&key) {
-            self.end_io_queues(controller);
-        }
-    }
-
-    /// A queue of a controller is gone.
-    pub(super) fn queue_gone(&mut self, controller: u16, key: ConnectionKey) {
-        let Some(association) = self.controllers.by_id.get_mut(&controller) else {
-            return;
-        };
-        // Its number may be another connection's already.
-        association.queues.retain(|_, queue| *queue != key);
-        if association.queues.is_empty() {
-            self.controllers.by_id.remove(&controller);
-        }
-    }
-
-    fn end_io_queues(&mut self, controller: u16) {
-        let Some(association) = self.controllers.by_id.get(&controller) else {
-            return;
-        };
-        let queues: Vec<_> = (association.queues.iter())
-            .filter(|&(&number, _)| number != 0)
-            .map(|(_, &key)| key)
-            .collect();
-        for key in queues {
-            self.end(key, CloseReason::ControllerGone);
-        }
-    }
-
-    /// A host has reset its controller: its I/O queues go.
-    pub(super) fn controller_reset(&mut self, key: ConnectionKey) {
-        let nexus = self.connections.get(&key).map(|entry| &entry.nexus);
-        if let Some(&Some(Nexus::Nvme(controller))) = nexus {
-            self.end_io_queues(controller);
-        }
-    }
-
-    /// Has messages of hosts that authenticate looked at by threads from now on.
-    pub(super) fn authenticate_by_threads(&mut self) -> io::Result<()> {
-        let shards: Vec<_> = self.shards.iter().map(|shard| shard.mail.clone()).collect();
-        self.authenticators = Some(authenticators(&shards)?);
-        Ok(())
-    }
-
-    /// Looks at a message of a host that authenticates. That takes milliseconds, during which nobody else could log in.
-    pub(super) fn authenticate(
-        &mut self,
-        key: ConnectionKey,
-        exchange: Box<Exchange>,
-        message: Vec<u8>,
-    ) {
-        let mut step = Step {
-            key,
-            exchange,
-            message,
-        };
-        if let Some(authenticators) = &self.authenticators {
-            match authenticators.try_send(step) {
-                Ok(()) => return,
-                // So many hosts at once; this one may try again.
-                Err(TrySendError::Full(step)) => {
-                    let busy = Status::INTERNAL_ERROR.into();
-                    let message = ShardMessage::Authenticated(key, step.exchange, busy);
-                    return self.tell(key, message);
-                }
-                Err(TrySendError::Disconnected(back)) => step = back,
-            }
-        }
-        self.tell(key, step.take());
-    }
-}
-
-/// A step of a host's authentication.
-#[derive(Debug)]
-pub(super) struct Step {
-    key: ConnectionKey,
-    exchange: Box<Exchange>,
-    message: Vec<u8>,
-}
-
-impl Step {
-    fn take(mut self) -> ShardMessage {
-        let completion = match self.exchange.receive(&self.message, &mut entropy) {
-            Ok(()) => Completion::SUCCESS,
-            Err(status) => status.into(),
-        };
-        ShardMessage::Authenticated(self.key, self.exchange, completion)
-    }
-}
-
-/// Starts the threads that take steps. They end when nobody can send one any more.
-fn authenticators(shards: &[Mailer<ShardMessage>]) -> io::Result<Sender<Step>> {
-    let (steps, taken) = crossbeam_channel::bounded::<Step>(MAX_STEPS);
-    for number in 0..AUTHENTICATORS {
-        let (taken, shards) = (taken.clone(), shards.to_vec());
-        thread::Builder::new()
-            .name(format!("nvme-auth-{number}"))
-            .spawn(move || {
-                for step in taken {
-                    if let Some(shard) = shards.get(usize::from(step.key.shard)) {
-                        shard.send(step.take());
-                    }
-                }
-            })?;
-    }
-    Ok(steps)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use pagecast_core::scsi::{ScsiSession, TargetPort};
-
-    use super::*;
-    use crate::session::{Parties, Proof, SessionId};
-
-    fn association(id: u16) -> Association {
-        let port = TargetPort {
-            relative_identifier: 3,
-            group: 1,
-            name: PortName::Srp([0; 16]),
-        };
-        let parties = Parties {
-            initiator: String::new(),
-            names: Vec::new(),
-            target: String::new(),
-            group: String::new(),
-            proof: Proof::Nothing,
-            transport: Transport::NvmeRdma,
-            peer: String::new(),
-        };
-        let scsi = ScsiSession::new(port, None, &BTreeMap::new());
-        let session = Session::new(SessionId(1), parties, scsi, Arc::default());
-        let setup = ControllerSetup {
-            kind: Kind::Io,
-            id,
-            subsystem: "nqn.x".to_owned(),
-            host: Host {
-                nqn: "nqn.host".to_owned(),
-                id: [1; 16],
-            },
-            serial: String::new(),
-            port: 3,
-            queue_depth: 64,
-            queues: 4,
-            in_capsule: IN_CAPSULE,
-            max_transfer: 1 << 20,
-            keep_alive: Duration::ZERO,
-            now: Duration::ZERO,
-        };
-        Association {
-            controller: Controller::new(setup),
-            session: Arc::new(session),
-            queues: BTreeMap::new(),
-        }
-    }
-
-    #[test]
-    fn identifiers_are_not_used_again_soon() {
-        let mut controllers = Controllers::default();
-        assert_eq!(controllers.free_id(), Some(1));
-        assert_eq!(controllers.free_id(), Some(2), "though 1 is free");
-        controllers.last = MAX_CONTROLLER_ID - 1;
-        controllers.by_id.insert(1, association(1));
-        assert_eq!(controllers.free_id(), Some(MAX_CONTROLLER_ID));
-        assert_eq!(controllers.free_id(), Some(2), "0 and 1 are passed over");
-    }
-
-    #[test]
-    fn identifiers_run_out() {
-        let mut controllers = Controllers::default();
-        let one = association(1);
-        for id in 1..=MAX_CONTROLLER_ID {
-            let copy = Association {
-                controller: Arc::clone(&one.controller),
-                session: Arc::clone(&one.session),
-                queues: BTreeMap::new(),
-            };
-            controllers.by_id.insert(id, copy);
-        }
-        assert_eq!(controllers.free_id(), None);
-        controllers.by_id.remove(&77);
-        assert_eq!(controllers.free_id(), Some(77));
     }
 }

@@ -5,8 +5,12 @@
 //! - A device that has *failed* is still there, and its commands end in errors: initiators keep its LUNs. If its store came back by itself,
 //!   as a file system does that was out of reach, all is well again. If the store is gone for good, as a disk that was pulled, and there is
 //!   one of at least its size at its path, the device is closed and opened anew. A store that still works is never opened twice.
+//! - A device whose path leads elsewhere goes on being served: see `place`.
 //!
 //! Opening may take its time, or hang: each attempt has a thread of its own, and takes the lock of changes only when it has succeeded.
+
+mod looks;
+mod place;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -29,6 +33,8 @@ use crate::control::reports::{
 use crate::device::{Device, Lost};
 use crate::events::EventKind;
 use crate::identity::{DeviceIdentity, MachineId};
+use looks::{Look, Looks};
+use place::Astray;
 
 /// How often devices are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -46,6 +52,7 @@ const HANGING: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct Troubles {
     devices: Mutex<BTreeMap<usize, Lost>>,
+    astray: Mutex<BTreeMap<usize, Astray>>,
     portals: Mutex<Vec<(Portal, String)>>,
 }
 
@@ -71,6 +78,11 @@ impl Troubles {
     /// The table is never left half changed.
     fn devices(&self) -> MutexGuard<'_, BTreeMap<usize, Lost>> {
         self.devices.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The table is never left half changed.
+    fn astray(&self) -> MutexGuard<'_, BTreeMap<usize, Astray>> {
+        self.astray.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -149,24 +161,32 @@ pub(super) fn hanging(devices: &[DeviceConfig]) -> Vec<String> {
 /// Looks at devices and tries them again until what it returns is dropped.
 pub(super) fn watch(shared: &Arc<Shared>) -> io::Result<Sender<()>> {
     let (stop, stopped) = bounded(0);
-    // To look may hang as well, which must not keep others from being tried.
-    let (looks, ends) = (Arc::clone(shared), stopped.clone());
-    thread::Builder::new()
-        .name("device-watch".to_owned())
-        .spawn(move || {
-            while ends.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-                looks.look_at_devices();
+    let shared = Arc::clone(shared);
+    // Nothing here takes long: whatever may hang has threads of its own.
+    let watches = move || {
+        let looking = Arc::clone(&shared);
+        let looks = Looks::new(move |device: Weak<Device>| looking.look_at(&device));
+        let mut attempts = Attempts::default();
+        while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+            let now = Instant::now();
+            let (news, started) = looks.round(shared.to_be_looked_at(), now);
+            for device in news.silent {
+                tracing::warn!(
+                    device,
+                    "its store, or the way to it, hangs: whether it is there is known when it answers"
+                );
             }
-        })?;
-    let tries = Arc::clone(shared);
-    thread::Builder::new()
-        .name("device-retry".to_owned())
-        .spawn(move || {
-            let mut attempts = Attempts::default();
-            while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-                attempts.go_on(&tries, Instant::now());
+            for device in news.answered {
+                tracing::info!(device, "its store answers again");
             }
-        })?;
+            if let Err(error) = started {
+                tracing::debug!(%error, "cannot start a thread");
+            }
+            attempts.go_on(&shared, now);
+        }
+    };
+    let thread = thread::Builder::new().name("device-watch".to_owned());
+    thread.spawn(watches)?;
     Ok(stop)
 }
 
@@ -224,6 +244,15 @@ impl Attempts {
 }
 
 impl Shared {
+    /// A device in service. If it is offline, the error says why; else there is no such device.
+    pub(super) fn served(&self, name: &str) -> Result<Arc<Device>, Option<String>> {
+        let inventory = self.inventory();
+        (inventory.device(name).cloned()).ok_or_else(|| {
+            let offline = inventory.offline(name);
+            offline.map(|offline| plain(name, &offline.why).to_owned())
+        })
+    }
+
     /// Opens devices again that could not be opened before, one after the other. Returns whether any could.
     pub fn retry_offline(&self) -> bool {
         let mut any = false;
@@ -233,40 +262,59 @@ impl Shared {
         any
     }
 
-    /// Looks whether the stores of the devices in service are still there, and tells of those that are not, or are again.
+    /// Looks whether the stores of the devices in service are still there, one after the other, and tells of those that are not, or are
+    /// again.
     pub fn look_at_devices(&self) {
-        let now = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let devices: Vec<(usize, Weak<Device>)> = (self.inventory().devices.iter())
-            .map(|device| (device.index, Arc::downgrade(device)))
+        for look in self.to_be_looked_at() {
+            self.look_at(&look.at);
+        }
+    }
+
+    /// The devices in service. Forgets what was wrong with those that are not any more.
+    fn to_be_looked_at(&self) -> Vec<Look<Weak<Device>>> {
+        let looks: Vec<_> = (self.inventory().devices.iter())
+            .map(|device| Look {
+                index: device.index,
+                name: device.name.clone(),
+                at: Arc::downgrade(device),
+            })
             .collect();
-        let here = |index: &usize| devices.iter().any(|(other, _)| other == index);
+        let here = |index: &usize| looks.iter().any(|look| look.index == *index);
         self.troubles.devices().retain(|index, _| here(index));
-        for (_, device) in devices {
-            // One that hangs keeps no other one open.
-            let Some(device) = device.upgrade() else {
-                continue;
-            };
-            let found = device.look(now).err();
-            let before = match &found {
-                Some(lost) => self.troubles.devices().insert(device.index, lost.clone()),
-                None => self.troubles.devices().remove(&device.index),
-            };
-            match (&before, &found) {
-                (None, Some(lost)) => {
-                    tracing::error!(device = %device.name, %lost, "device failed");
-                    self.events.tell(EventKind::DeviceOffline {
-                        device: device.name.clone(),
-                        why: lost.to_string(),
-                    });
-                }
-                (Some(_), None) => {
-                    tracing::info!(device = %device.name, "device works again");
-                    self.events.tell(EventKind::DeviceOnline {
-                        device: device.name.clone(),
-                    });
-                }
-                _ => {}
+        self.troubles.astray().retain(|index, _| here(index));
+        looks
+    }
+
+    fn look_at(&self, device: &Weak<Device>) {
+        // One that hangs keeps no other one open.
+        let Some(device) = device.upgrade() else {
+            return;
+        };
+        let now = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let found = device.look(now).err();
+        let before = match &found {
+            Some(lost) => self.troubles.devices().insert(device.index, lost.clone()),
+            None => self.troubles.devices().remove(&device.index),
+        };
+        match (&before, &found) {
+            (None, Some(lost)) => {
+                tracing::error!(device = %device.name, %lost, "device failed");
+                self.events.tell(EventKind::DeviceOffline {
+                    device: device.name.clone(),
+                    why: lost.to_string(),
+                });
             }
+            (Some(_), None) => {
+                tracing::info!(device = %device.name, "device works again");
+                self.events.tell(EventKind::DeviceOnline {
+                    device: device.name.clone(),
+                });
+            }
+            _ => {}
+        }
+        // Where the path of one that has failed leads is looked at when it is tried.
+        if found.is_none() {
+            self.look_for_place(&device);
         }
     }
 

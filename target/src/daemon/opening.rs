@@ -17,7 +17,7 @@ use super::configure::PATIENCE;
 use super::devices::{self, DeviceError, Surroundings};
 use super::inventory::{Inventory, Offline};
 use super::{NoParts, Shared, targets};
-use crate::config::{Config, DeviceConfig, Difference};
+use crate::config::{Config, DeviceConfig, Difference, OwnFiles};
 use crate::control::ChangeError;
 use crate::control::reports::SessionChange;
 use crate::device::Device;
@@ -33,6 +33,7 @@ pub(super) struct Opening {
     wanted: DeviceConfig,
     machine: MachineId,
     state: PathBuf,
+    own: OwnFiles,
     windows: Arc<WindowService>,
     shards: usize,
     max_transfer: u32,
@@ -46,6 +47,7 @@ impl Opening {
         let around = Surroundings {
             machine: &self.machine,
             state: &self.state,
+            own: &self.own,
             windows: &self.windows,
             shards: self.shards,
             max_transfer: self.max_transfer,
@@ -120,13 +122,19 @@ impl Shared {
             match (online, changed) {
                 (Some(device), None | Some(["size"])) => plan.devices.push(Arc::clone(device)),
                 // Its store can be opened once: when the old one is closed.
-                (Some(_), Some(_)) => plan.later(wanted, "it is opened anew"),
+                (Some(_), Some(_)) => {
+                    self.check_store(wanted)?;
+                    plan.later(wanted, "it is opened anew");
+                }
                 (None, _) => match before.offline(&wanted.name) {
                     Some(offline) if changed.is_none() => plan.offline.push(offline.clone()),
-                    _ if leaves(before, config, wanted) => plan.later(
-                        wanted,
-                        "it is opened when the device that had its store is closed",
-                    ),
+                    _ if leaves(before, config, wanted) => {
+                        self.check_store(wanted)?;
+                        plan.later(
+                            wanted,
+                            "it is opened when the device that had its store is closed",
+                        );
+                    }
                     _ => {
                         let device = self
                             .open(config, wanted, Opening::open)
@@ -137,6 +145,20 @@ impl Shared {
             }
         }
         Ok(plan)
+    }
+
+    /// Sees whether a device that is opened later may have its store. One that hangs says so when it is opened.
+    fn check_store(&self, wanted: &DeviceConfig) -> Result<(), ChangeError> {
+        let (wanted, own) = (wanted.clone(), self.own_files());
+        let (answer, answered) = bounded(1);
+        thread::Builder::new()
+            .name("device-open".to_owned())
+            .spawn(move || drop(answer.try_send(devices::check_store(&wanted, &own))))
+            .map_err(|error| ChangeError::Failed(format!("cannot start a thread: {error}")))?;
+        match answered.recv_timeout(PATIENCE) {
+            Ok(checked) => checked.map_err(|error| ChangeError::Failed(error.to_string())),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Opens a device, and everything that it needs to be in service. One that hangs is given up: nobody else could change anything.
@@ -170,6 +192,7 @@ impl Shared {
             wanted: wanted.clone(),
             machine: self.machine,
             state: self.state.clone(),
+            own: self.own_files(),
             windows: Arc::clone(&self.windows),
             shards: self.settings.shard_count(),
             max_transfer: devices::max_transfer(staging_share(&self.settings)),

@@ -26,8 +26,8 @@ impl Shared {
         force: bool,
     ) -> Result<ReservationsCleared, ClearError> {
         // Not all of them, for as long as it takes.
-        let device = self.inventory().device(name).cloned();
-        let device = device.ok_or(ClearError::NoDevice)?;
+        let missing = |why: Option<_>| why.map_or(ClearError::NoDevice, ClearError::Offline);
+        let device = self.served(name).map_err(missing)?;
         if self.stopping.load(SeqCst) {
             return Err(ClearError::Stopping);
         }

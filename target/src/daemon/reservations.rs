@@ -312,7 +312,7 @@ mod tests {
     use std::time::Instant;
 
     use pagecast_core::reservations::{Expected, InitiatorPort, ReservationType, Table};
-    use pagecast_rdma::local::NoFabric;
+    use pagecast_rdma::late::LateFabric;
 
     use super::*;
     use crate::config::{Config, Document};
@@ -330,7 +330,7 @@ mod tests {
         let _ = std::fs::remove_dir_all(&state);
         std::fs::create_dir(&state).expect("made");
         let machine = MachineId::from_bytes([1; 16]);
-        let fabric = Arc::new(NoFabric);
+        let fabric = Arc::new(LateFabric::never());
         let daemon = Daemon::build(
             (Document::from_config(&config), config),
             &machine,

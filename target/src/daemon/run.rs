@@ -1,5 +1,10 @@
 //! Threads for a built daemon, and the control thread's loop.
 
+mod end;
+mod flush;
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -15,13 +20,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::{Control, Daemon, Shared, StartError, buffers, offline};
 use crate::device::MAX_ADAPTERS;
+use crate::ending::Ending;
 use crate::shard::messages::{ControlMessage, Mailer};
 
 /// How often the control thread looks for adapters that were plugged in, and for addresses that have come.
 const SCAN: Duration = Duration::from_secs(5);
-
-/// How long everything may take to end after a signal.
-const SHUTDOWN: Duration = Duration::from_secs(25);
 
 /// Over how long the worst command time is taken.
 const PERIOD: Duration = Duration::from_secs(15);
@@ -45,8 +48,9 @@ pub trait Observer: Send + Sync {
 }
 
 impl Daemon {
-    /// Gives every part its thread, and serves until SIGTERM or SIGINT. SIGHUP has it read its configuration again.
-    pub fn run(mut self, observer: Arc<dyn Observer>) -> Result<(), StartError> {
+    /// Gives every part its thread, and serves until SIGTERM or SIGINT. SIGHUP has it read its configuration again. What does not end
+    /// in time then is left behind, and `ending` knows.
+    pub fn run(self, observer: Arc<dyn Observer>, ending: &mut Ending) -> Result<(), StartError> {
         let signal_error = |source| StartError::System {
             what: "cannot handle signals",
             source,
@@ -56,6 +60,16 @@ impl Daemon {
             hangup: signal_pipe(&[SIGHUP]).map_err(signal_error)?,
             reload: reloader(&self.shared, &observer).map_err(thread_error)?,
         };
+        self.run_until(&signals, &*observer, ending)
+    }
+
+    /// The same, with signals from anywhere.
+    fn run_until(
+        mut self,
+        signals: &Signals,
+        observer: &dyn Observer,
+        ending: &mut Ending,
+    ) -> Result<(), StartError> {
         let orders = buffers::keeper(self.control_address.clone()).map_err(thread_error)?;
         self.control.order_from(orders);
         self.control.attach_by_threads();
@@ -64,7 +78,7 @@ impl Daemon {
             .map_err(thread_error)?;
         let changer = &self.shared.changer;
         let changes = (changer.start(self.control_address.clone())).map_err(thread_error)?;
-        let mut threads = Vec::new();
+        let mut shards = Vec::new();
         for (number, shard) in self.shards.into_iter().enumerate() {
             let control = self.control_address.clone();
             let thread = thread::Builder::new()
@@ -75,46 +89,23 @@ impl Daemon {
                     shard.run()
                 })
                 .map_err(thread_error)?;
-            threads.push(thread);
+            shards.push(thread);
         }
         let watchers = offline::watch(&self.shared).map_err(thread_error)?;
         observer.ready();
-        let served =
-            serve(&mut self.control, &signals, &*observer).map_err(|source| StartError::System {
+        let served = serve(&mut self.control, signals, observer, ending).map_err(|source| {
+            StartError::System {
                 what: "the control thread cannot wait for events",
                 source,
-            });
+            }
+        });
         self.control.stop();
         drop(watchers);
-        let mut ended = served;
-        for thread in threads {
-            let result = thread.join().unwrap_or_else(|_| {
-                let panicked = io::Error::other("it panicked; please report this with its log");
-                Err(panicked)
-            });
-            if let Err(source) = result {
-                ended = ended.and(Err(StartError::System {
-                    what: "an I/O thread stopped",
-                    source,
-                }));
-            }
-        }
-        self.shared.changer.end();
-        if !flush(&self.shared) {
-            ended = ended.and(Err(StartError::System {
-                what: "not everything that was written is durable",
-                source: io::Error::other("see the log for the devices"),
-            }));
-        }
-        // What was asked for is made whole, though nobody may be left to hear of it. Data go first: another disk may hang.
-        if changes.join().is_err() {
-            tracing::error!(
-                "the thread for reservations panicked; please report this with the log"
-            );
-        }
-        // Shards are gone: nobody uses the pool any more.
-        drop(self.pool);
-        ended
+        let ended = end::end(end::Threads { shards, changes }, &self.shared, ending);
+        // Nobody uses the pool any more, but for shards that are left behind, which have their own hold of it.
+        let deadline = Instant::now() + ending.times.engine;
+        ending.let_go("the I/O engine", (self.control, self.pool), deadline);
+        served.and(ended)
     }
 }
 
@@ -123,18 +114,6 @@ fn thread_error(source: io::Error) -> StartError {
         what: "cannot start a thread",
         source,
     }
-}
-
-/// Makes what was acknowledged durable: the initiators' caches may be gone with their sessions.
-fn flush(shared: &super::Shared) -> bool {
-    let mut all = true;
-    for device in &shared.inventory().devices {
-        if let Err(error) = device.backend.execute(&pagecast_backends::Operation::Flush) {
-            tracing::error!(device = %device.name, %error, "cannot flush");
-            all = false;
-        }
-    }
-    all
 }
 
 /// Ends the daemon when the thread that holds it ends.
@@ -193,7 +172,12 @@ fn signal_pipe(signals: &[i32]) -> io::Result<UnixStream> {
     Ok(read)
 }
 
-fn serve(control: &mut Control, signals: &Signals, observer: &dyn Observer) -> io::Result<()> {
+fn serve(
+    control: &mut Control,
+    signals: &Signals,
+    observer: &dyn Observer,
+    ending: &mut Ending,
+) -> io::Result<()> {
     let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     watch(&set, &signals.end, SIGNALS)?;
     watch(&set, &signals.hangup, HANGUPS)?;
@@ -202,7 +186,6 @@ fn serve(control: &mut Control, signals: &Signals, observer: &dyn Observer) -> i
     let mut watched: [Option<Arc<dyn Adapter>>; MAX_ADAPTERS] = Default::default();
     let mut next_scan = Instant::now() + SCAN;
     let mut next_period = Instant::now() + PERIOD;
-    let mut deadline: Option<Instant> = None;
     let mut events = Vec::with_capacity(16);
     loop {
         watch_adapters(&set, control, &mut watched)?;
@@ -225,8 +208,7 @@ fn serve(control: &mut Control, signals: &Signals, observer: &dyn Observer) -> i
             control.next_period();
         }
         if control.draining {
-            let deadline = *deadline.get_or_insert(now + SHUTDOWN);
-            if now >= deadline {
+            if now >= ending.by(ending.times.sessions) {
                 tracing::warn!("not everything ended in time; stopping regardless");
                 return Ok(());
             }

@@ -83,7 +83,7 @@ impl Control {
                     error => self.shared.tell_refused(stranger, error),
                 }
                 let reason = match error {
-                    AdmitError::NoGroup | AdmitError::Channels(_) => {
+                    AdmitError::NoGroup | AdmitError::OtherGroup | AdmitError::Channels(_) => {
                         RejectReason::ChannelLimitReached
                     }
                     AdmitError::Full(_) | AdmitError::Fabric(_) => {
@@ -121,7 +121,7 @@ impl Control {
         if let Some(session) = &existing
             && (*session.group() != *group.name || session.target != target.name)
         {
-            return Err(AdmitError::NoGroup);
+            return Err(AdmitError::OtherGroup);
         }
         if existing.is_some() && self.nexuses.channels(nexus).len() >= MAX_CHANNELS {
             return Err(AdmitError::Channels(MAX_CHANNELS));
@@ -134,7 +134,7 @@ impl Control {
         }
         let arrival = Arrival {
             transport: Transport::Srp,
-            names: names.to_vec(),
+            initiator: names.first().cloned().unwrap_or_default(),
             peer: request.peer.to_string(),
             port: PortName::Srp(login.target_port.0),
             identity: Some(Identity::Scsi(InitiatorPort::Srp(login.initiator_port.0))),
@@ -163,9 +163,9 @@ impl Control {
             Some(request.connection),
             Some(Nexus::Srp(nexus)),
             completions,
-            Origin::of(portal),
+            Origin::of(portal, request.peer.to_string()),
         );
-        self.log_in(key, Nexus::Srp(nexus), &session);
+        self.log_in(key, Nexus::Srp(nexus), &session, names.to_vec());
         let after = self.replaced_by(nexus, key, action);
         let answer = login.accept(initial, joined.result).to_vec();
         let answer = Answer::accept(request, answer, depth);

@@ -75,7 +75,7 @@ impl Control {
             initiator: failure.initiator.as_deref(),
             target,
             transport: entry.transport,
-            peer: &entry.peer,
+            peer: &entry.origin.peer,
         };
         self.shared.count_refused();
         self.shared.tell_refused(who, &failure.why);

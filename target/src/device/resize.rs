@@ -42,6 +42,9 @@ pub enum ResizeError {
     /// There is no such device.
     #[error("there is no device of that name")]
     NoDevice,
+    /// Its store is not there, for this reason.
+    #[error("it is offline, and takes the size that its store has when that comes: {0}")]
+    Offline(String),
     /// The daemon ends.
     #[error("the daemon is stopping; change the store, and start it again")]
     Stopping,

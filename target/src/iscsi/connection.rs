@@ -31,6 +31,9 @@ pub use tasks::Outcome;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pagecast_core::scsi::Sense;
+use pagecast_core::scsi::sense::codes;
+
 use super::directory::Directory;
 use super::login::{Login, LoginStatus, LoginSummary, SessionType, Step};
 use super::parameters::{Datamover, Limits, Parameters};
@@ -252,6 +255,19 @@ impl Connection {
             let event = AsyncEvent::LogoutRequested { within };
             self.outbox
                 .push(Control::Async(AsyncMessage { event }, Then::GoOn));
+        }
+    }
+
+    /// Tells the initiator that its LUN map has changed, whether or not it sends commands that could be told: open-iscsi looks for new disks
+    /// then. Nothing acknowledges it, so this is for now and then.
+    pub fn luns_changed(&mut self) {
+        if self.phase == Phase::Normal && !self.outbox.has_luns() {
+            let mut sense = [0; 18];
+            Sense::from(codes::LUNS_CHANGED).encode(&mut sense);
+            // Whatever is mapped, LUN 0 answers.
+            let event = AsyncEvent::Scsi { lun: [0; 8], sense };
+            let message = AsyncMessage { event };
+            self.outbox.push(Control::Async(message, Then::GoOn));
         }
     }
 

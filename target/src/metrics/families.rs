@@ -200,6 +200,12 @@ pub const DEVICE: &[Series<DeviceReport>] = &[
         |d| (d.state == DeviceState::Online).into(),
     ),
     gauge(
+        "pagecast_device_misplaced",
+        BY_DEVICE,
+        "1 if the device works, but its path does not lead to its store any more: it was deleted, moved or replaced.",
+        |d| (d.state == DeviceState::Online && d.why.is_some()).into(),
+    ),
+    gauge(
         "pagecast_device_size_bytes",
         BY_DEVICE,
         "Size that initiators see.",

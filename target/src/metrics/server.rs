@@ -6,17 +6,16 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
 use thiserror::Error;
 use tracing::{debug, warn};
 
 use super::sums::SessionSums;
 use super::text::{CONTENT_TYPE, Snapshot};
+use crate::acceptor::Acceptor;
 use crate::config::MetricsConfig;
 use crate::control::Management;
 
@@ -53,9 +52,7 @@ pub enum MetricsError {
 #[derive(Debug)]
 pub struct MetricsServer {
     address: SocketAddr,
-    /// Closed to wake the accepting thread.
-    stop: Option<UnixStream>,
-    acceptor: Option<JoinHandle<()>>,
+    _acceptor: Acceptor,
 }
 
 impl MetricsServer {
@@ -69,16 +66,20 @@ impl MetricsServer {
         let listener = TcpListener::bind(at).map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let (stop, stopped) = UnixStream::pair().map_err(MetricsError::System)?;
-        let acceptor = thread::Builder::new()
-            .name("metrics".to_owned())
-            .spawn(move || accept_until(&listener, &stopped, &daemon))
-            .map_err(MetricsError::System)?;
+        let clients = Serving::default();
+        let mut serial = 0;
+        let accept = move |listener: &TcpListener| {
+            let (stream, _) = listener.accept()?;
+            serial += 1;
+            clients.0.admit(serial, stream, &daemon);
+            Ok(())
+        };
+        let acceptor =
+            Acceptor::start("metrics", listener, accept).map_err(MetricsError::System)?;
         tracing::info!(%address, "metrics are served");
         Ok(Self {
             address,
-            stop: Some(stop),
-            acceptor: Some(acceptor),
+            _acceptor: acceptor,
         })
     }
 
@@ -88,54 +89,14 @@ impl MetricsServer {
     }
 }
 
-impl Drop for MetricsServer {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(acceptor) = self.acceptor.take() {
-            // It has nothing to say, not even if it panicked.
-            let _ = acceptor.join();
-        }
-    }
-}
+/// Ends all clients when nobody accepts any more.
+#[derive(Default)]
+struct Serving(Arc<Clients>);
 
-/// Accepts clients until the other end of `stopped` is closed, then ends them.
-fn accept_until(listener: &TcpListener, stopped: &UnixStream, daemon: &Weak<dyn Management>) {
-    let clients = Arc::new(Clients::default());
-    let mut serial = 0;
-    loop {
-        let mut wait = [
-            PollFd::new(listener, PollFlags::IN),
-            PollFd::new(stopped, PollFlags::IN),
-        ];
-        if let Err(error) = poll(&mut wait, None)
-            && error != rustix::io::Errno::INTR
-        {
-            warn!(%error, "the metrics port cannot be polled; it is not served any more");
-            break;
-        }
-        if !wait[1].revents().is_empty() {
-            break;
-        }
-        match listener.accept() {
-            Ok((stream, _)) => {
-                serial += 1;
-                clients.admit(serial, stream, daemon);
-            }
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock
-                        | io::ErrorKind::Interrupted
-                        | io::ErrorKind::ConnectionAborted
-                ) => {}
-            Err(error) => {
-                // No descriptors or no memory. The client stays in the backlog, and poll would return at once.
-                warn!(%error, "cannot accept a client of the metrics port");
-                thread::sleep(Duration::from_millis(200));
-            }
-        }
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.end();
     }
-    clients.end();
 }
 
 /// The clients that are being served, by serial number.

@@ -172,7 +172,9 @@ impl Shard {
                 let mut late = overdue(connection, self.now);
                 match &mut connection.protocol {
                     Protocol::Iscsi(channel) => {
-                        if let Some(why) = channel.tick(self.clock) {
+                        if let Some(why) =
+                            channel.tick(self.clock, connection.session.scsi.generation())
+                        {
                             tracing::warn!(initiator = %connection.session.initiator, peer = %connection.session.peer, %why, "timeout");
                             late = late.or(Some(CloseReason::Stalled));
                         }
@@ -185,6 +187,7 @@ impl Shard {
                 match late {
                     Some(reason) => self.close(slot, reason),
                     None => {
+                        connection.look_for_windows(&self.ports);
                         self.pump_control(slot);
                         self.tell_events(slot);
                     }

@@ -177,6 +177,18 @@ impl Connection {
         Some(())
     }
 
+    /// Looks for windows of devices that had none when they were met: those may still have been on their way then.
+    pub fn look_for_windows(&mut self, ports: &[Option<Box<Port>>]) {
+        let Some(Some(port)) = ports.get(self.port) else {
+            return;
+        };
+        for disk in self.disks.iter_mut().flatten() {
+            if disk.windows.is_none() {
+                disk.windows = disk.device.cache(&port.adapter);
+            }
+        }
+    }
+
     /// Posts a receive on a slot.
     pub fn post_receive(&mut self, slot: u32) -> Result<(), PostError> {
         let Some(queue_pair) = &mut self.queue_pair else {

@@ -22,6 +22,9 @@ use crate::iser::message::Message;
 /// Longest sense data that we send.
 const MAX_SENSE: usize = 252;
 
+/// How often initiators are told without asking that their LUN maps have changed, in nanoseconds: each time, a host scans.
+const NEWS: u64 = 1_000_000_000;
+
 /// One iSCSI connection's state.
 #[derive(Debug)]
 pub struct Channel {
@@ -29,6 +32,10 @@ pub struct Channel {
     pub connection: Connection,
     /// Whether responses may invalidate the initiator's keys.
     invalidates: bool,
+    /// The LUN map that the initiator found, or was last told of.
+    luns: u64,
+    /// When it may be told again.
+    next_news: u64,
 }
 
 impl Channel {
@@ -42,6 +49,8 @@ impl Channel {
         Self {
             connection: Connection::new(datamover, limits, directory, timers, Duration::ZERO),
             invalidates: false,
+            luns: 0,
+            next_news: 0,
         }
     }
 
@@ -58,8 +67,13 @@ impl Channel {
         self.connection.begin(Duration::from_nanos(clock));
     }
 
-    /// What took too long.
-    pub(super) fn tick(&mut self, clock: u64) -> Option<Timeout> {
+    /// What took too long. `luns` is the generation of its session's LUN map.
+    pub(super) fn tick(&mut self, clock: u64, luns: u64) -> Option<Timeout> {
+        if luns != self.luns && clock >= self.next_news {
+            self.luns = luns;
+            self.next_news = clock.saturating_add(NEWS);
+            self.connection.luns_changed();
+        }
         self.connection.tick(Duration::from_nanos(clock))
     }
 

@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use pagecast_core::nvme::{Completion, Controller};
 use pagecast_core::reservations::{Change, Refusal, Registrant};
 use pagecast_core::scsi::UnitId;
+use pagecast_rdma::fabric::Adapter;
 use pagecast_rdma::windows::RevokedRange;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -166,15 +167,10 @@ pub enum ControlMessage {
     Step(Box<Step>),
     /// Message buffers that were registered in the background.
     Buffers {
-        /// On which adapter.
-        port: usize,
-        /// The buffers.
-        buffers: MessageBuffers,
-    },
-    /// Message buffers that were ordered could not be registered.
-    BuffersFailed {
-        /// On which adapter.
-        port: usize,
+        /// On which adapter. Its number may be another one's by now.
+        adapter: Arc<dyn Adapter>,
+        /// The buffers; none if they could not be registered.
+        buffers: Option<MessageBuffers>,
     },
     /// A shard has nothing left after `Drain`.
     Drained {

@@ -17,10 +17,15 @@ impl Shard {
     /// Serves until told to stop.
     pub fn run(mut self) -> std::io::Result<()> {
         let mut sleeper = Sleeper::new(&self)?;
+        sleeper.watch_queues(&self)?;
         let mut last_work = Instant::now();
         while !self.stopped {
             let now = Instant::now();
-            if self.turn(now) {
+            let busy = self.turn(now);
+            if std::mem::take(&mut self.ports_changed) {
+                sleeper.watch_queues(&self)?;
+            }
+            if busy {
                 last_work = now;
                 continue;
             }
@@ -61,6 +66,14 @@ impl Sleeper {
         })
     }
 
+    /// Watches the queues of the ports that there are.
+    fn watch_queues(&mut self, shard: &Shard) -> std::io::Result<()> {
+        for (number, port) in shard.ports.iter().enumerate() {
+            self.watch_queue(number, port.as_ref().map(|port| &port.completions))?;
+        }
+        Ok(())
+    }
+
     /// Watches `queue`, or nothing, for a port.
     fn watch_queue(
         &mut self,
@@ -88,10 +101,7 @@ impl Sleeper {
 
     /// Arms every source, looks once more, and sleeps until one of them wakes it.
     fn sleep(&mut self, shard: &mut Shard) -> std::io::Result<()> {
-        for (number, port) in shard.ports.iter().enumerate() {
-            let queue = port.as_ref().map(|port| &port.completions);
-            self.watch_queue(number, queue)?;
-            let Some(port) = port else { continue };
+        for port in shard.ports.iter().flatten() {
             if let Err(error) = port.completions.arm() {
                 tracing::error!(shard = shard.id, %error, "cannot arm a completion queue");
             }

@@ -76,6 +76,7 @@ impl Changes {
                 lun: self.below(12) as u16,
                 device: self.name("d", 12),
                 read_only: self.one_in(2),
+                replace: self.one_in(2),
             },
             10 => Edit::Unmap {
                 target,
@@ -125,9 +126,11 @@ pub(crate) fn request(edit: &Edit) -> (&'static str, String) {
             lun,
             device,
             read_only,
+            replace,
         } => (
             "group.map",
-            json!({ "target": target, "group": group, "lun": lun, "device": device, "read_only": read_only }),
+            json!({ "target": target, "group": group, "lun": lun, "device": device, "read_only": read_only,
+                    "replace": replace }),
         ),
         Edit::Unmap { target, group, lun } => (
             "group.unmap",

@@ -2,6 +2,8 @@
 //! read its configuration again.
 #![forbid(unsafe_code)]
 
+mod places;
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -77,6 +79,11 @@ impl Scratch {
         said
     }
 
+    /// What the last daemon has logged.
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).expect("a log")
+    }
+
     fn refused_with_config(&self) -> String {
         let config = self.path("config.json").display().to_string();
         self.refused(&["--config", &config])
@@ -97,7 +104,8 @@ struct Daemon {
 
 impl Daemon {
     fn wait_for(mut command: Command, socket: &Path) -> Self {
-        let mut child = command.stderr(Stdio::null()).spawn().expect("started");
+        let log = File::create(socket.with_file_name("log")).expect("a log");
+        let mut child = command.stderr(log).spawn().expect("started");
         let mut ready = String::new();
         let mut output = BufReader::new(child.stdout.take().expect("piped"));
         output.read_line(&mut ready).expect("a line");
@@ -153,15 +161,19 @@ impl Drop for Daemon {
     }
 }
 
+/// A device whose file may come later.
+fn late(path: &Path) -> String {
+    format!(
+        r#", {{ "name": "late", "backend": "file", "path": "{}" }}"#,
+        path.display()
+    )
+}
+
 #[test]
 fn a_device_that_is_missing_is_waited_for() {
     let scratch = Scratch::new("late");
     let path = scratch.path("late.img");
-    let device = format!(
-        r#", {{ "name": "late", "backend": "file", "path": "{}" }}"#,
-        path.display()
-    );
-    scratch.configure(&device, "");
+    scratch.configure(&late(&path), "");
     let mut daemon = scratch.start();
     let devices = daemon.devices();
     assert_eq!(devices[0]["state"], "online");
@@ -191,6 +203,64 @@ fn a_device_that_is_missing_is_waited_for() {
     daemon.until("it works", |daemon| {
         daemon.devices()[1]["state"] == "online"
     });
+}
+
+/// It is there, whoever asks.
+#[test]
+fn a_device_that_is_missing_is_not_unknown() {
+    let scratch = Scratch::new("offline");
+    let path = scratch.path("late.img");
+    scratch.configure(&late(&path), "");
+    let mut daemon = scratch.start();
+    let why = format!("{} does not exist; create it first", path.display());
+    for (method, params, refused) in [
+        (
+            "device.resize",
+            r#"{"name":"late"}"#,
+            "it is offline, and takes the size that its store has when that comes",
+        ),
+        (
+            "device.resize",
+            r#"{"name":"late","size":"1MiB","force":true}"#,
+            "it is offline, and takes the size that its store has when that comes",
+        ),
+        (
+            "reservation.show",
+            r#"{"name":"late"}"#,
+            "it is offline, and its reservations are shown when its store is there",
+        ),
+        (
+            "reservation.clear",
+            r#"{"name":"late","force":true}"#,
+            "it is offline, and its reservations stay as they are; try again when its store is there",
+        ),
+    ] {
+        let answer = daemon.answer(method, params);
+        assert_eq!(answer["error"]["code"], -32002, "{method}: {answer}");
+        let message = answer["error"]["message"].as_str().expect("text");
+        let expected = format!("device late: {refused}: {why}");
+        assert!(message.starts_with(&expected), "{method}: {message}");
+        let unknown = daemon.answer(method, r#"{"name":"never"}"#);
+        assert_eq!(unknown["error"]["code"], -32001, "{method}: {unknown}");
+    }
+    let shown = daemon.call("device.show", r#"{"name":"late"}"#);
+    assert_eq!(shown["state"], "offline", "{shown}");
+    assert!(shown["why"].as_str().is_some_and(|it| it.starts_with(&why)));
+    let stats = daemon.call("stats", "{}");
+    assert_eq!(stats["total"]["reads"], 0, "{stats}");
+    let all = daemon.call("reservation.show", "{}")["reservations"].take();
+    assert_eq!(all[0]["name"], "ram0", "{all}");
+
+    let file = File::create(&path).expect("a file");
+    file.set_len(3 << 20).expect("its size");
+    daemon.until("it comes", |daemon| {
+        let resized = daemon.call("device.resize", r#"{"name":"late"}"#);
+        resized["size"] == 3 << 20
+    });
+    for method in ["reservation.show", "reservation.clear"] {
+        let answer = daemon.call(method, r#"{"name":"late"}"#);
+        assert!(!answer.is_null(), "{method}");
+    }
 }
 
 #[test]

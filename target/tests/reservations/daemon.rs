@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Instant;
 
-use pagecast_rdma::local::NoFabric;
+use pagecast_rdma::late::LateFabric;
 use pagecastd::config::{Config, Document};
 use pagecastd::control::{ClearError, Management};
 use pagecastd::daemon::{Daemon, StartError};
@@ -21,7 +21,7 @@ fn start(directory: &Scratch, keys: &str) -> Result<Daemon, StartError> {
     );
     let config = Config::parse(&config, "test").expect("good");
     let machine = MachineId::from_bytes([7; 16]);
-    let fabric = Arc::new(NoFabric);
+    let fabric = Arc::new(LateFabric::never());
     Daemon::build(
         (Document::from_config(&config), config),
         &machine,

@@ -16,7 +16,7 @@ use pagecast_initiator::iscsi::pdu::{NO_TAG, Pdu};
 use pagecast_initiator::iscsi::request::{self, Direction};
 use pagecast_initiator::iscsi::response::{Incoming, ScsiResponse};
 use pagecast_initiator::iscsi::stream::Digests;
-use pagecast_rdma::local::NoFabric;
+use pagecast_rdma::late::LateFabric;
 use pagecastd::config::{Config, DeviceConfig, Document};
 use pagecastd::daemon::{Daemon, Parts};
 use pagecastd::identity::MachineId;
@@ -91,7 +91,7 @@ impl World {
                 (Document::from_config(&config), config),
                 &machine,
                 &directory.join("state"),
-                Arc::new(NoFabric),
+                Arc::new(LateFabric::never()),
                 Instant::now(),
                 &mut stores,
             );

@@ -82,6 +82,38 @@ fn wait_for<T>(world: &mut World, mut found: impl FnMut(&World) -> Option<T>) ->
 }
 
 #[test]
+fn an_adapter_that_goes_in_silence_is_let_go_of() {
+    for seed in seeds(0..6) {
+        let mut world = Setup::new(seed).pluggable().build();
+        let here = world.log_in(0);
+        world.write(0, here, 0, &pattern(256 * 512, seed));
+        read_from_windows(&mut world, 0, here, "target");
+        let alone = stats(&mut world);
+        world.plug("target-0", IpAddr::from(SECOND));
+        world.daemon.control.look_around();
+        world.settle();
+        let there = log_in_there(&mut world, 1);
+        read_from_windows(&mut world, 1, there, "target-0");
+
+        world.unplug_in_silence("target-0");
+        world.settle();
+        assert_eq!(world.read(1, there, 0, 1), pattern(512, seed));
+        world.daemon.control.look_around();
+        world.over(1, there);
+        wait_for(&mut world, |world| {
+            let queue_pairs = world.net.queue_pairs();
+            let used = queue_pairs.iter().any(|pair| pair.node == "target-0");
+            let pinned = world.daemon.shared.stats().pinned_bytes;
+            (!used && pinned <= alone.pinned_bytes).then_some(())
+        });
+        assert_eq!(adapters(&world), ["target"], "seed {seed}");
+        assert_eq!(world.read(0, here, 0, 1), pattern(512, seed));
+        let after = stats(&mut world);
+        assert_eq!(after.registered_bytes, alone.registered_bytes);
+    }
+}
+
+#[test]
 fn an_adapter_goes_and_another_comes() {
     for seed in seeds(0..6) {
         let mut world = Setup::new(seed).pluggable().build();
@@ -281,6 +313,34 @@ fn adapters_at_random() {
         read_from_windows(&mut world, 1, last, "target-last");
         world.unplug("target-last");
         world.over(1, last);
+        world.finish();
+    }
+}
+
+/// A device is probed on a thread of its own. Whoever reads from it before that is done gets its windows afterwards.
+#[test]
+fn windows_that_come_after_the_first_read() {
+    for seed in seeds(0..3) {
+        let mut world = Setup::new(seed).build();
+        let channel = world.log_in(0);
+        let adapters = world.daemon.shared.adapters().clone();
+        let device = world.device("disk0").expect("a device");
+        adapters.iter().for_each(|adapter| device.detach(adapter));
+        drop(device);
+        world.settle();
+        for _ in 0..3 {
+            world.read(0, channel, 0, 256);
+        }
+        assert_eq!(from_windows(&world, "target"), 0, "seed {seed}");
+        let device = world.device("disk0").expect("a device");
+        adapters.iter().for_each(|adapter| device.attach(adapter));
+        drop(device);
+        world.pass(Duration::from_millis(300));
+        for _ in 0..100 {
+            world.read(0, channel, 0, 256);
+            world.settle();
+        }
+        assert_ne!(from_windows(&world, "target"), 0, "seed {seed}");
         world.finish();
     }
 }

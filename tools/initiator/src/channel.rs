@@ -15,6 +15,7 @@ use crate::codec::{
     encode_logout, encode_task_management,
 };
 use crate::command::{Command, Data, Format, Pending, Reply, Task, remotes};
+use crate::endpoints::{Ending, Endpoint};
 use crate::error::InitiatorError;
 use crate::initiator::LoginOptions;
 use crate::memory::{Buffer, Piece};
@@ -114,71 +115,6 @@ impl Channel {
         }
     }
 
-    /// The way is known: makes the queue pair, posts receives, sends the login.
-    pub(crate) fn resolved(
-        &mut self,
-        manager: &mut dyn ConnectionManager,
-        adapter: Arc<dyn Adapter>,
-    ) -> Result<(), InitiatorError> {
-        let receive_count = self.options.queue.max(2);
-        let send_count = receive_count + RESERVED_SENDS as u32;
-        let completions = adapter.completion_queue(send_count + receive_count + 1)?;
-        let queue_pair = manager.create_queue_pair(
-            self.connection,
-            QueuePairConfig {
-                send_requests: send_count,
-                receive_requests: receive_count,
-                send_sge: 1,
-            },
-            &completions,
-        )?;
-        let mut link = Link {
-            queue_pair,
-            completions,
-            sends: Slots::allocate(
-                &*adapter,
-                self.options.send_size as usize,
-                send_count as usize,
-            )?,
-            free_sends: (0..send_count as usize).rev().collect(),
-            receives: Slots::allocate(
-                &*adapter,
-                self.options.receive_size as usize,
-                receive_count as usize,
-            )?,
-            chain: Chain::default(),
-        };
-        for slot in 0..link.receives.count() {
-            link.post_receive(slot)?;
-        }
-        self.link = Some(link);
-        self.adapter = Some(adapter);
-        let private_data = match &self.options.private_data {
-            Some(bytes) => bytes.clone(),
-            None if self.options.native => self.options.request.encode_native(),
-            None => self.options.request.encode(),
-        };
-        manager.connect(
-            self.connection,
-            &ConnectParams {
-                private_data: &private_data,
-                ..ConnectParams::default()
-            },
-        )?;
-        Ok(())
-    }
-
-    pub(crate) fn established(&mut self, private_data: &[u8]) -> Result<(), DecodeError> {
-        let login = LoginReply::decode(private_data)?;
-        if self.options.private_data.is_none() {
-            self.check_login(&login)?;
-        }
-        self.request_limit = i64::from(login.request_limit);
-        self.login = Some(login);
-        self.state = ChannelState::Up;
-        Ok(())
-    }
-
     fn check_login(&self, login: &LoginReply) -> Result<(), DecodeError> {
         let request = &self.options.request;
         let wrong = |what| Err(DecodeError::Login(what));
@@ -203,38 +139,11 @@ impl Channel {
         Ok(())
     }
 
-    /// It is over: releases everything but the replies and events that came.
-    pub(crate) fn end(&mut self, manager: &mut dyn ConnectionManager, state: ChannelState) {
-        self.state = state;
-        self.link = None;
-        self.pending.clear();
-        manager.forget(self.connection);
-    }
-
     pub(crate) fn is_over(&self) -> bool {
         !matches!(
             self.state,
             ChannelState::Connecting | ChannelState::Up | ChannelState::Closing
         )
-    }
-
-    /// Takes what has completed. `Some` is the reason why the channel is over.
-    pub(crate) fn poll(&mut self, progress: &mut bool) -> Result<Option<String>, InitiatorError> {
-        let mut batch = [Completion::default(); 16];
-        while let Some(link) = &mut self.link {
-            let count = link.completions.poll(&mut batch)?;
-            for completion in batch.get(..count).unwrap_or_default() {
-                *progress = true;
-                if let Some(why) = self.completed(completion)? {
-                    return Ok(Some(why));
-                }
-            }
-            if count < batch.len() {
-                break;
-            }
-        }
-        *progress |= self.answer()?;
-        Ok(None)
     }
 
     fn completed(&mut self, completion: &Completion) -> Result<Option<String>, InitiatorError> {
@@ -529,6 +438,118 @@ impl Channel {
             link.free_sends.push(slot);
         }
         sent
+    }
+}
+
+impl Endpoint for Channel {
+    fn id(&self) -> ConnectionId {
+        self.connection
+    }
+
+    fn is_alive(&self) -> bool {
+        !self.is_over()
+    }
+
+    fn resolved(
+        &mut self,
+        manager: &mut dyn ConnectionManager,
+        adapter: Arc<dyn Adapter>,
+    ) -> Result<(), InitiatorError> {
+        let receive_count = self.options.queue.max(2);
+        let send_count = receive_count + RESERVED_SENDS as u32;
+        let completions = adapter.completion_queue(send_count + receive_count + 1)?;
+        let queue_pair = manager.create_queue_pair(
+            self.connection,
+            QueuePairConfig {
+                send_requests: send_count,
+                receive_requests: receive_count,
+                send_sge: 1,
+            },
+            &completions,
+        )?;
+        let mut link = Link {
+            queue_pair,
+            completions,
+            sends: Slots::allocate(
+                &*adapter,
+                self.options.send_size as usize,
+                send_count as usize,
+            )?,
+            free_sends: (0..send_count as usize).rev().collect(),
+            receives: Slots::allocate(
+                &*adapter,
+                self.options.receive_size as usize,
+                receive_count as usize,
+            )?,
+            chain: Chain::default(),
+        };
+        for slot in 0..link.receives.count() {
+            link.post_receive(slot)?;
+        }
+        self.link = Some(link);
+        self.adapter = Some(adapter);
+        let private_data = match &self.options.private_data {
+            Some(bytes) => bytes.clone(),
+            None if self.options.native => self.options.request.encode_native(),
+            None => self.options.request.encode(),
+        };
+        manager.connect(
+            self.connection,
+            &ConnectParams {
+                private_data: &private_data,
+                ..ConnectParams::default()
+            },
+        )?;
+        Ok(())
+    }
+
+    fn established(&mut self, private_data: Vec<u8>) -> Result<(), InitiatorError> {
+        let login = LoginReply::decode(&private_data)?;
+        if self.options.private_data.is_none() {
+            self.check_login(&login)?;
+        }
+        self.request_limit = i64::from(login.request_limit);
+        self.login = Some(login);
+        self.state = ChannelState::Up;
+        Ok(())
+    }
+
+    fn poll(&mut self, progress: &mut bool) -> Result<Option<String>, InitiatorError> {
+        let mut batch = [Completion::default(); 16];
+        while let Some(link) = &mut self.link {
+            let count = link.completions.poll(&mut batch)?;
+            for completion in batch.get(..count).unwrap_or_default() {
+                *progress = true;
+                if let Some(why) = self.completed(completion)? {
+                    return Ok(Some(why));
+                }
+            }
+            if count < batch.len() {
+                break;
+            }
+        }
+        *progress |= self.answer()?;
+        Ok(None)
+    }
+
+    fn end(&mut self, manager: &mut dyn ConnectionManager, ending: Ending) {
+        let state = match ending {
+            Ending::Rejected {
+                reason,
+                private_data,
+            } => {
+                let rejection = LoginRejection::decode(&private_data).ok();
+                ChannelState::Refused { reason, rejection }
+            }
+            Ending::Failed(why) if self.state == ChannelState::Connecting => {
+                ChannelState::Failed(why)
+            }
+            Ending::Failed(why) | Ending::Closed(why) => ChannelState::Closed(why),
+        };
+        self.state = state;
+        self.link = None;
+        self.pending.clear();
+        manager.forget(self.connection);
     }
 }
 

@@ -4,24 +4,19 @@ use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use pagecast_rdma::fabric::{Adapter, CmEvent, ConnectionId, ConnectionManager, Fabric};
+use pagecast_rdma::fabric::{Adapter, ConnectionId, ConnectionManager, Fabric};
 
 use crate::channel::{Channel, ChannelState, Event};
-use crate::codec::{IMMEDIATE_OFFSET, LoginRejection, LoginReply, LoginRequest};
+use crate::codec::{IMMEDIATE_OFFSET, LoginReply, LoginRequest};
 use crate::command::{Command, Reply, Task};
+use crate::endpoints::Endpoints;
 use crate::error::InitiatorError;
 use crate::memory::Buffer;
-
-/// Turns that a wait may take before it counts as stalled.
-const DEFAULT_PATIENCE: u64 = 1_000_000;
 
 /// An SRP initiator with any number of channels, to any targets.
 #[derive(Debug)]
 pub struct Initiator {
-    // Before the connection manager, so that queue pairs go before their connections.
-    channels: Vec<Channel>,
-    manager: Box<dyn ConnectionManager>,
-    patience: u64,
+    endpoints: Endpoints<Channel>,
 }
 
 /// A channel of an [`Initiator`]. Never reused.
@@ -95,15 +90,13 @@ impl Initiator {
     /// The same, over a connection manager of the caller's.
     pub fn over(manager: Box<dyn ConnectionManager>) -> Self {
         Self {
-            channels: Vec::new(),
-            manager,
-            patience: DEFAULT_PATIENCE,
+            endpoints: Endpoints::over(manager),
         }
     }
 
     /// How many turns a wait may take.
     pub fn set_patience(&mut self, turns: u64) {
-        self.patience = turns;
+        self.endpoints.patience = turns;
     }
 
     /// Starts to log in. Turn until the channel's [`state`](Self::state) is no longer `Connecting`.
@@ -112,93 +105,19 @@ impl Initiator {
         to: SocketAddr,
         options: LoginOptions,
     ) -> Result<ChannelId, InitiatorError> {
-        let connection = self.manager.resolve(to)?;
+        let connection = self.endpoints.manager.resolve(to)?;
         Ok(self.attach(connection, options))
     }
 
     /// Starts to log in over a connection that the caller began to resolve on the manager given to [`over`](Self::over).
     pub fn attach(&mut self, connection: ConnectionId, options: LoginOptions) -> ChannelId {
-        self.channels.push(Channel::new(connection, options));
-        ChannelId(self.channels.len() - 1)
+        ChannelId(self.endpoints.push(Channel::new(connection, options)))
     }
 
     /// Takes everything that has happened, and returns whether anything had. Fails if the provider does, and if a target breaks
     /// the protocol; a channel that is refused, or lost, is a state.
     pub fn turn(&mut self) -> Result<bool, InitiatorError> {
-        let mut progress = false;
-        while let Some(event) = self.manager.next_event()? {
-            progress = true;
-            self.manage(event)?;
-        }
-        for channel in &mut self.channels {
-            if let Some(why) = channel.poll(&mut progress)? {
-                // The peer should know, whatever it was. It may know already.
-                let _ = self.manager.disconnect(channel.connection);
-                channel.end(&mut *self.manager, ChannelState::Closed(why));
-            }
-        }
-        Ok(progress)
-    }
-
-    fn manage(&mut self, event: CmEvent) -> Result<(), InitiatorError> {
-        match event {
-            CmEvent::Resolved {
-                connection,
-                adapter,
-            } => {
-                let manager = &mut *self.manager;
-                if let Some(channel) = find(&mut self.channels, connection)
-                    && let Err(error) = channel.resolved(manager, adapter)
-                {
-                    channel.end(manager, ChannelState::Failed(error.to_string()));
-                }
-            }
-            CmEvent::Established {
-                connection,
-                private_data,
-            } => {
-                if let Some(channel) = find(&mut self.channels, connection) {
-                    channel.established(&private_data)?;
-                }
-            }
-            CmEvent::Rejected {
-                connection,
-                reason,
-                private_data,
-            } => {
-                let rejection = LoginRejection::decode(&private_data).ok();
-                self.end(connection, ChannelState::Refused { reason, rejection })?;
-            }
-            CmEvent::Failed { connection, why } => {
-                let state = match find(&mut self.channels, connection) {
-                    Some(channel) if channel.state == ChannelState::Connecting => {
-                        ChannelState::Failed(why)
-                    }
-                    _ => ChannelState::Closed(why),
-                };
-                self.end(connection, state)?;
-            }
-            CmEvent::Disconnected { connection } => {
-                self.end(connection, ChannelState::Closed("disconnected".to_owned()))?;
-            }
-            CmEvent::AdapterRemoved { connection } => self.end(
-                connection,
-                ChannelState::Closed("adapter removed".to_owned()),
-            )?,
-            // Nothing listens here.
-            CmEvent::ListenerRemoved { .. } => {}
-            CmEvent::ConnectRequest(request) => self.manager.reject(request.connection, &[])?,
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, connection: ConnectionId, state: ChannelState) -> Result<(), InitiatorError> {
-        if let Some(channel) = find(&mut self.channels, connection) {
-            // What arrived before the end counts, a logout with its reason above all.
-            channel.poll(&mut false)?;
-            channel.end(&mut *self.manager, state);
-        }
-        Ok(())
+        self.endpoints.turn()
     }
 
     /// Where the channel is.
@@ -296,10 +215,11 @@ impl Initiator {
 
     /// Starts an orderly disconnect; turn until the channel is `Closed`.
     pub fn disconnect(&mut self, channel: ChannelId) -> Result<(), InitiatorError> {
-        let channel = &mut self.channels[channel.0];
+        let channel = &mut self.endpoints[channel.0];
         if !channel.is_over() {
             channel.state = ChannelState::Closing;
-            self.manager.disconnect(channel.connection)?;
+            let id = channel.connection;
+            self.endpoints.manager.disconnect(id)?;
         }
         Ok(())
     }
@@ -331,7 +251,7 @@ impl Initiator {
 
     /// Readable when the connection manager has something.
     pub fn event_fd(&self) -> BorrowedFd<'_> {
-        self.manager.event_fd()
+        self.endpoints.event_fd()
     }
 
     /// Turns, with a `pump` after each, until `done` has something.
@@ -340,14 +260,14 @@ impl Initiator {
         mut pump: impl FnMut(),
         mut done: impl FnMut(&mut Self) -> Option<T>,
     ) -> Result<T, InitiatorError> {
-        for _ in 0..self.patience {
+        for _ in 0..self.endpoints.patience {
             self.turn()?;
             if let Some(result) = done(self) {
                 return Ok(result);
             }
             pump();
         }
-        Err(InitiatorError::Stalled(self.patience))
+        Err(InitiatorError::Stalled(self.endpoints.patience))
     }
 
     /// Logs in and waits until that is decided. Fails unless the channel is up; [`connect`](Self::connect) is for those who want
@@ -431,17 +351,10 @@ impl Initiator {
 
     fn channel(&self, channel: ChannelId) -> &Channel {
         // Channels are never removed, and identifiers are made by `attach` alone.
-        &self.channels[channel.0]
+        &self.endpoints[channel.0]
     }
 
     fn channel_mut(&mut self, channel: ChannelId) -> &mut Channel {
-        &mut self.channels[channel.0]
+        &mut self.endpoints[channel.0]
     }
-}
-
-/// Only channels that are not over: their connections are forgotten.
-fn find(channels: &mut [Channel], connection: ConnectionId) -> Option<&mut Channel> {
-    channels
-        .iter_mut()
-        .find(|channel| channel.connection == connection && !channel.is_over())
 }

@@ -14,6 +14,7 @@
 mod channel;
 pub mod codec;
 mod command;
+mod endpoints;
 mod error;
 mod initiator;
 pub mod iscsi;

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::cli::{self, Cli, UsageError};
 use crate::client::ClientError;
-use crate::human::clean;
+use crate::human::clean_lines;
 
 /// Why a command has failed.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Failure {
         let complain = |message: &str| complain(message, json);
         match self {
             Self::Usage(UsageError(message)) => {
-                let error = Cli::command().error(ErrorKind::ValueValidation, clean(message));
+                let error = Cli::command().error(ErrorKind::ValueValidation, clean_lines(message));
                 // There is nobody left to tell if this fails.
                 let _ = error.print();
                 ExitCode::from(cli::EXIT_USAGE)
@@ -70,12 +70,13 @@ impl Failure {
     }
 }
 
-/// Says something on standard error, to people or to a program.
+/// Says something on standard error, to people or to a program. It may have several lines, such as one for each mistake in a
+/// configuration.
 pub(crate) fn complain(message: &str, json: bool) {
     if json {
         tell(&json!({ "message": message }).to_string());
     } else {
-        tell(&format!("pagecast: {}", clean(message)));
+        tell(&format!("pagecast: {}", clean_lines(message)));
     }
 }
 

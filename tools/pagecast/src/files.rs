@@ -5,10 +5,12 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use clap_mangen::Man;
 use serde_json::{Value, json};
 
-use crate::cli::{Import, Source};
+use crate::cli::{Import, Request, SecretFile, Source};
 use crate::failure::{Failure, complain};
+use crate::human::clean;
 use crate::{import, indented, print, render};
 
 /// Bytes of a file, at most.
@@ -30,6 +32,21 @@ pub(crate) fn changes(file: Option<&Path>) -> Result<Value, Failure> {
         Ok(_) => Err(bad("not a list".to_owned())),
         Err(error) => Err(bad(format!("not JSON ({error})"))),
     }
+}
+
+/// A call with what is in these files, each without the end of its line.
+pub(crate) fn with_secrets(mut request: Request, files: &[SecretFile]) -> Result<Request, Failure> {
+    for (key, file) in files {
+        let mut secret = read(file)?;
+        if secret.ends_with('\n') {
+            secret.pop();
+            if secret.ends_with('\r') {
+                secret.pop();
+            }
+        }
+        request = request.with(key, secret);
+    }
+    Ok(request)
 }
 
 /// A configuration from that of another target.
@@ -57,7 +74,7 @@ pub(crate) fn import(import: &Import, json: bool) -> Result<(), Failure> {
         print(render::document(&imported.config).as_bytes())?;
     }
     for note in &imported.unmapped {
-        complain(&format!("note: {note}"), false);
+        complain(&clean(&format!("note: {note}")), false);
     }
     Ok(())
 }
@@ -65,20 +82,61 @@ pub(crate) fn import(import: &Import, json: bool) -> Result<(), Failure> {
 /// The manual: every page into a directory, or the first one on standard output.
 pub(crate) fn manual(command: clap::Command, dir: Option<&Path>) -> Result<(), Failure> {
     let Some(dir) = dir else {
-        let mut page = Vec::new();
-        clap_mangen::Man::new(command)
-            .render(&mut page)
-            .map_err(Failure::Output)?;
-        return print(&page);
+        let text = page(&Man::new(command)).map_err(Failure::Output)?;
+        return print(text.as_bytes());
     };
+    let mut command = command.disable_help_subcommand(true);
+    // Gives commands within others their full names.
+    command.build();
     fs::create_dir_all(dir)
-        .and_then(|()| clap_mangen::generate_to(command, dir))
+        .and_then(|()| pages(&command, dir))
         .map_err(|error| {
             Failure::File(format!(
                 "cannot write manual pages to {}: {error}",
                 dir.display()
             ))
         })
+}
+
+fn pages(command: &clap::Command, dir: &Path) -> io::Result<()> {
+    for inner in command.get_subcommands().filter(|one| !one.is_hide_set()) {
+        pages(inner, dir)?;
+    }
+    let man = Man::new(command.clone());
+    fs::write(dir.join(man.get_filename()), page(&man)?)
+}
+
+/// One page. What help texts end with has the section EXTRA for a name; it gets those that manual pages have (man-pages(7)).
+fn page(man: &Man) -> io::Result<String> {
+    let mut text = Vec::new();
+    man.render(&mut text)?;
+    let text = String::from_utf8(text).map_err(io::Error::other)?;
+    let Some((before, after)) = text.split_once(".SH EXTRA\n") else {
+        return Ok(text);
+    };
+    let mut page = before.to_owned();
+    let (mut within, mut begins) = (true, true);
+    for line in after.lines() {
+        within &= !line.starts_with(".SH ");
+        let heading = match line {
+            _ if !within => None,
+            "Exit codes:" => Some("\"EXIT STATUS\""),
+            "Examples:" => Some("EXAMPLES"),
+            "Keys:" => Some("KEYS"),
+            text if begins && !text.starts_with([' ', '.']) && !text.is_empty() => {
+                page.push_str(".SH NOTES\n");
+                None
+            }
+            _ => None,
+        };
+        // A paragraph of its own may be another section.
+        begins = line.is_empty();
+        match heading {
+            Some(heading) => page.push_str(&format!(".SH {heading}\n")),
+            None => page.push_str(&format!("{line}\n")),
+        }
+    }
+    Ok(page)
 }
 
 fn read(file: &Path) -> Result<String, Failure> {

@@ -11,6 +11,12 @@ pub(crate) fn clean(text: &str) -> String {
         .collect()
 }
 
+/// The same for a text of several lines, which stay lines.
+pub(crate) fn clean_lines(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(clean).collect();
+    lines.join("\n")
+}
+
 /// `192 MiB`, `1.5 KiB`.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -117,5 +123,6 @@ mod tests {
     fn terminals_are_safe() {
         assert_eq!(clean("iqn.x:ä y"), "iqn.x:ä y");
         assert_eq!(clean("a\x1b[2Jb\r\n"), "a\\u{1b}[2Jb\\r\\n");
+        assert_eq!(clean_lines("a\x1b[2J\r\nb\n"), "a\\u{1b}[2J\\r\nb\n");
     }
 }

@@ -40,6 +40,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
     } = cli;
     match command.action()? {
         Action::Call(request) => call(&socket, json, &request),
+        Action::WithSecrets(request, files) => {
+            call(&socket, json, &files::with_secrets(request, &files)?)
+        }
         Action::Transaction(file) => {
             let changes = files::changes(file.as_deref())?;
             call(&socket, json, &cli::transaction(changes))

@@ -110,7 +110,23 @@ fn the_daemon_says_no() {
     assert_eq!(code, Some(1));
     assert_eq!(
         text,
-        "pagecast: there is no \"odd\";\\ndid you mean `disk0`?\n"
+        "pagecast: there is no \"odd\";\ndid you mean `disk0`?\n"
+    );
+}
+
+/// A line for each, and nothing in them that a terminal would act on.
+#[test]
+fn mistakes_have_lines_of_their_own() {
+    let socket = answering("mistakes", |request| {
+        let message = "c.json: devices[0]: one\nc.json: devices[1]: \u{1b}[2Jtwo\r";
+        let error = json!({ "code": -32002, "message": message });
+        json!({ "jsonrpc": "2.0", "id": request["id"], "error": error })
+    });
+    let (code, text) = complaint(&socket, "config reload");
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        text,
+        "pagecast: c.json: devices[0]: one\nc.json: devices[1]: \\u{1b}[2Jtwo\\r\n"
     );
 }
 

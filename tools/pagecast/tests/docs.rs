@@ -29,10 +29,24 @@ fn example(request: &Value) -> Value {
             none.clone(),
             none,
         ),
+        "group.map" if request["params"]["replace"] == true => {
+            let change = json!({ "luns_added": [7], "luns_removed": [7] });
+            (session(change), none.clone(), none)
+        }
         "group.map" | "transaction" => (session(json!({ "luns_added": [1] })), none.clone(), none),
-        "initiator.remove" => (session(json!({ "group": null })), none.clone(), none),
+        "initiator.remove" => (
+            session(json!({ "group": null, "closed": "not-admitted" })),
+            none.clone(),
+            none,
+        ),
+        "chap.set" => {
+            let change = json!({ "group": null, "closed": "not-authenticated" });
+            (session(change), none.clone(), none)
+        }
         "config.reload" => (none.clone(), json!(["settings.shards"]), none),
-        "device.add" | "group.add" | "portal.add" => (none.clone(), none.clone(), none),
+        "device.add" | "group.add" | "portal.add" | "chap.remove" => {
+            (none.clone(), none.clone(), none)
+        }
         _ => return answer(request),
     };
     let result = json!({
@@ -47,6 +61,7 @@ fn examples_are_what_commands_print() {
     let guide = fs::read_to_string(guide).expect("the guide");
     let socket = answering("docs", example);
     let dir = scratch("docs-files");
+    fs::write(dir.join("web.secret"), "correct horse battery\n").expect("written");
     let mut examples = 0;
     for block in guide.split("```").skip(1).step_by(2) {
         for example in format!("\n{block}").split("\n$ ").skip(1) {

@@ -28,7 +28,12 @@ fn completions() {
 #[test]
 fn manual_pages() {
     let text = printed(Path::new(NOBODY), "man");
-    for expected in [".TH pagecast 1", ".SH EXTRA", "Exit codes:"] {
+    for expected in [
+        ".TH pagecast 1",
+        ".SH \"EXIT STATUS\"\n  0  done\n",
+        ".SH EXAMPLES\n  pagecast status\n",
+        ".SH VERSION\n",
+    ] {
         assert!(text.contains(expected), "{expected}: {text}");
     }
     let dir = scratch("man").join("to/be/made");
@@ -39,10 +44,13 @@ fn manual_pages() {
         ("pagecast-initiator-move.1", "without a new login"),
         ("pagecast-device-add.1", "disk1.img"),
         ("pagecast-config-import-scst.1", "scst.conf"),
-        ("pagecast-top.1", "Keys:"),
+        ("pagecast-device-add.1", ".SH EXAMPLES\n"),
+        ("pagecast-top.1", ".SH KEYS\n"),
+        ("pagecast-events.1", ".SH NOTES\nLines are coloured"),
     ] {
         let text = fs::read_to_string(dir.join(page)).expect(page);
         assert!(text.contains(expected), "{page}: {text}");
+        assert!(!text.contains("EXTRA"), "{page}: {text}");
     }
     let (code, text) = complaint(Path::new(NOBODY), "man /dev/null/x");
     assert_eq!(code, Some(1));

@@ -46,7 +46,7 @@ fn every_command_has_its_method_and_parameters() {
         (
             "device add a --backend file --path a.img",
             "device.add",
-            json!({ "name": "a", "backend": "file", "path": "a.img" }),
+            json!({ "name": "a", "backend": "file", "path": format!("{here}/a.img") }),
         ),
         (
             "device add a --backend memory --size 4096",
@@ -137,6 +137,11 @@ fn every_command_has_its_method_and_parameters() {
             json!({ "target": "t", "group": "g", "lun": 7, "device": "a", "read_only": true }),
         ),
         (
+            "group map t g 7 a --replace",
+            "group.map",
+            json!({ "target": "t", "group": "g", "lun": 7, "device": "a", "replace": true }),
+        ),
+        (
             "group unmap t g 7",
             "group.unmap",
             json!({ "target": "t", "group": "g", "lun": 7 }),
@@ -161,6 +166,12 @@ fn every_command_has_its_method_and_parameters() {
             "initiator.move",
             json!({ "target": "t", "initiator": "x", "to": "h", "from": "g" }),
         ),
+        (
+            "chap remove t g",
+            "chap.remove",
+            json!({ "target": "t", "group": "g" }),
+        ),
+        ("dhchap remove t", "dhchap.remove", json!({ "target": "t" })),
         ("session list", "session.list", json!({})),
         ("session show 3", "session.show", json!({ "id": 3 })),
         ("session close 3", "session.close", json!({ "id": 3 })),
@@ -254,4 +265,78 @@ fn transactions_come_from_files_and_standard_input() {
         text.starts_with("pagecast: cannot read /nowhere/x: "),
         "{text}"
     );
+}
+
+/// Everybody on the machine can read a command line: no option takes a secret itself.
+#[test]
+fn secrets_come_from_files_and_standard_input() {
+    let socket = answering("secrets", echo);
+    let dir = scratch("secret-files");
+    let file = |name: &str, content: &str| {
+        let file = dir.join(name);
+        std::fs::write(&file, content).expect("written");
+        file.display().to_string()
+    };
+    let (one, two) = (file("one", " open sesame\n"), file("two", "close it\r\n"));
+    let asked = |line: &str| -> Value {
+        serde_json::from_str(&printed(&socket, &format!("--json {line}"))).expect("JSON")
+    };
+    assert_eq!(
+        asked(&format!("chap set t g --user u --secret-file {one}")),
+        json!({ "method": "chap.set",
+                "params": { "target": "t", "group": "g", "user": "u", "secret": " open sesame" } })
+    );
+    assert_eq!(
+        asked(&format!(
+            "chap set t --user u --secret-file {one} --mutual-user m --mutual-secret-file {two}"
+        )),
+        json!({ "method": "chap.set",
+                "params": { "target": "t", "user": "u", "secret": " open sesame",
+                            "mutual_user": "m", "mutual_secret": "close it" } })
+    );
+    assert_eq!(
+        asked(&format!(
+            "dhchap set t g --key-file {one} --controller-key-file {two} --hash sha256 --hash sha512 --dh-group null"
+        )),
+        json!({ "method": "dhchap.set",
+                "params": { "target": "t", "group": "g", "key": " open sesame", "controller_key": "close it",
+                            "hashes": ["sha256", "sha512"], "groups": ["null"] } })
+    );
+
+    let mut child = command(&socket)
+        .args("--json dhchap set t --key-file -".split(' '))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("run");
+    let mut input = child.stdin.take().expect("a pipe");
+    // Only the end of the last line goes.
+    input.write_all(b"a\nb\n\n").expect("taken");
+    drop(input);
+    let output = child.wait_with_output().expect("ended");
+    let asked: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(asked["params"], json!({ "target": "t", "key": "a\nb\n" }));
+
+    for (line, code, expected) in [
+        (
+            "chap set t --user u --secret-file /nowhere/x",
+            1,
+            "cannot read /nowhere/x: ",
+        ),
+        (
+            "dhchap set t --key-file - --controller-key-file -",
+            2,
+            "only one of them can be on standard input",
+        ),
+        ("chap set t --user u", 2, "--secret-file"),
+        (
+            "chap set t --user u --secret-file x --mutual-user m",
+            2,
+            "--mutual-secret-file",
+        ),
+    ] {
+        let (found, text) = complaint(&socket, line);
+        assert_eq!(found, Some(code), "{line}: {text}");
+        assert!(text.contains(expected), "{line}: {text}");
+    }
 }

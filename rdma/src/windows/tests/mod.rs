@@ -2,6 +2,7 @@
 
 mod budget;
 mod fake;
+mod fillers;
 mod lookup;
 mod revoke;
 mod stress;

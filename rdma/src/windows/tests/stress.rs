@@ -25,7 +25,7 @@ fn no_lease_ever_overlaps_a_deregistration() {
     let rig = Rig::new(
         WINDOWS * WINDOW,
         Settings {
-            registrars: 2,
+            registrars: 3,
             backoff: Duration::from_millis(1),
             ..settings(BUDGET)
         },

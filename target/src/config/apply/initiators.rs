@@ -1,6 +1,6 @@
 //! Patterns come, go, and move between the groups of a target.
 
-use pagecast_core::access::{Admission, Pattern, first_group};
+use pagecast_core::access::{Admission, Pattern, first_group, is_same_pattern};
 
 use super::{group_of, group_position, invalid, is_default, some_of};
 use crate::config::document::{Node, show};
@@ -68,16 +68,13 @@ pub(super) fn add_initiator(
 }
 
 fn not_in(target: &Node, group: usize, initiator: &str, remedy: &str) -> Result<(), EditError> {
-    match tree::items(target, "groups").get(group) {
-        Some(group) if lists(group, initiator) => Err(EditError::Refused {
-            what: format!(
-                "{} has {} already",
-                group_of(group, target),
-                show(initiator)
-            ),
+    let group = tree::items(target, "groups").get(group);
+    match group.and_then(|group| Some((group, written(group, initiator)?))) {
+        Some((group, written)) => Err(EditError::Refused {
+            what: format!("{} has {} already", group_of(group, target), show(written)),
             remedy: remedy.to_owned(),
         }),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
@@ -87,7 +84,8 @@ fn insert_initiator(target: &mut Node, group: usize, initiator: &str) {
     }
 }
 
-/// Says whether it opened the group.
+/// Takes it out, however often and with whatever capitals it is there: nobody is to come in by it afterwards. Says whether it opened the
+/// group.
 fn delete_initiator(target: &mut Node, group: usize, initiator: &str) -> Option<Opened> {
     let of = tree::name(target).to_owned();
     let group = tree::items_mut(target, "groups").get_mut(group)?;
@@ -147,8 +145,12 @@ pub(super) fn move_initiator(
         false => "`pagecast initiator remove` takes it out of the other one",
     };
     not_in(target, to, initiator, remedy)?;
+    // As it was written.
+    let group = tree::items(target, "groups").get(from);
+    let written = group.and_then(|group| written(group, initiator));
+    let written = written.unwrap_or(initiator).to_owned();
     let opened = delete_initiator(target, from, initiator);
-    insert_initiator(target, to, initiator);
+    insert_initiator(target, to, &written);
     Ok(opened)
 }
 
@@ -237,10 +239,15 @@ fn patterns(group: &Node) -> impl Iterator<Item = &str> {
     })
 }
 
+/// A pattern as a group has it, which may be with other capitals.
+fn written<'n>(group: &'n Node, initiator: &str) -> Option<&'n str> {
+    patterns(group).find(|pattern| is_same_pattern(pattern, initiator))
+}
+
 fn lists(group: &Node, initiator: &str) -> bool {
-    patterns(group).any(|pattern| pattern == initiator)
+    written(group, initiator).is_some()
 }
 
 fn is(pattern: &Node, text: &str) -> bool {
-    matches!(pattern, Node::String(pattern) if pattern == text)
+    matches!(pattern, Node::String(pattern) if is_same_pattern(pattern, text))
 }

@@ -9,6 +9,9 @@ use crate::config::nearest::suggestion;
 use crate::config::target::GroupConfig;
 use crate::config::tree;
 
+/// What to do about a number that is mapped already.
+const OTHERWISE: &str = "replace it (\"replace\", --replace)";
+
 /// Every device of a group's map is there.
 pub(super) fn check_devices(problems: &mut Problems, root: &Node, group: &GroupConfig, path: &str) {
     if group.luns.is_empty() {
@@ -29,8 +32,8 @@ pub(super) fn map(
     root: &mut Node,
     (target, group): (&str, &str),
     lun: u16,
-    device: &str,
-    read_only: bool,
+    (device, read_only): (&str, bool),
+    replace: bool,
 ) -> Result<(), EditError> {
     if lun > GroupConfig::LUN_MAX {
         let remedy = format!("give a number from 0 to {}", GroupConfig::LUN_MAX);
@@ -47,7 +50,8 @@ pub(super) fn map(
     };
     let luns = tree::fields(group, "luns");
     let number = |key: &str| key.parse::<u16>().ok();
-    if let Some((_, taken)) = luns.iter().find(|(key, _)| number(key) == Some(lun)) {
+    let taken = luns.iter().find(|(key, _)| number(key) == Some(lun));
+    if let Some((_, taken)) = taken.filter(|_| !replace) {
         let used: BTreeSet<u16> = luns.iter().filter_map(|(key, _)| number(key)).collect();
         let next = (0..=GroupConfig::LUN_MAX).find(|lun| !used.contains(lun));
         return Err(EditError::Refused {
@@ -57,8 +61,8 @@ pub(super) fn map(
                 device_of(taken).unwrap_or_default()
             ),
             remedy: match next {
-                Some(next) => format!("unmap it first, or take another: {next} is free"),
-                None => "unmap it first".to_owned(),
+                Some(next) => format!("{OTHERWISE}, or take another: {next} is free"),
+                None => OTHERWISE.to_owned(),
             },
         });
     }
@@ -74,8 +78,14 @@ pub(super) fn map(
     if let Some(group) = tree::items_mut(target, "groups").get_mut(at)
         && let Some(luns) = tree::object(group, "luns")
     {
-        let after = (luns.iter()).position(|(key, _)| number(key).is_some_and(|key| key > lun));
-        luns.insert(after.unwrap_or(luns.len()), (lun.to_string(), value));
+        match luns.iter_mut().find(|(key, _)| number(key) == Some(lun)) {
+            Some((_, taken)) => *taken = value,
+            None => {
+                let above = |key: &str| number(key).is_some_and(|key| key > lun);
+                let after = luns.iter().position(|(key, _)| above(key));
+                luns.insert(after.unwrap_or(luns.len()), (lun.to_string(), value));
+            }
+        }
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::luns::{check_devices, sort_group};
 use super::{free, group_of, group_position, is_default, read, some_of, sound};
-use crate::config::document::{Node, Problems};
+use crate::config::document::{Fault, Node, Problems, join, show};
 use crate::config::edit::EditError;
 use crate::config::target::{GroupConfig, Portal, TargetConfig};
 use crate::config::tree;
@@ -18,7 +18,9 @@ pub(super) fn add_target(root: &mut Node, value: &Value) -> Result<(), EditError
     )?;
     let mut problems = Problems::default();
     for (g, group) in target.groups.iter().enumerate() {
-        check_devices(&mut problems, root, group, &format!("groups[{g}]"));
+        let path = format!("groups[{g}]");
+        check_devices(&mut problems, root, group, &path);
+        check_patterns(&mut problems, group, &path);
     }
     sound(problems)?;
     for portal in tree::items_mut(&mut node, "portals") {
@@ -29,6 +31,18 @@ pub(super) fn add_target(root: &mut Node, value: &Value) -> Result<(), EditError
     }
     tree::push(root, "targets", node);
     Ok(())
+}
+
+/// A group that is added has each pattern once. In one that was written by hand a second one is harmless, and worth a warning.
+fn check_patterns(problems: &mut Problems, group: &GroupConfig, path: &str) {
+    for (at, pattern, first) in group.repeated() {
+        let what = format!("{} is there already, as {}", show(pattern), show(first));
+        let path = format!("{}[{at}]", join(path, "initiators"));
+        problems.add(
+            &path,
+            Fault::new(what, "leave one of them out: case does not count"),
+        );
+    }
 }
 
 pub(super) fn add_portal(target: &mut Node, value: &Value) -> Result<(), EditError> {
@@ -85,6 +99,7 @@ pub(super) fn add_group(
     let (mut node, group) = read(value, &GroupConfig::KEYS, GroupConfig::read)?;
     let mut problems = Problems::default();
     check_devices(&mut problems, root, &group, "");
+    check_patterns(&mut problems, &group, "");
     let target = super::target(root, target)?;
     let groups = tree::items(target, "groups");
     let shown = format!("group {} in target {}", group.name, tree::name(target));

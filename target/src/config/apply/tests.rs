@@ -1,5 +1,6 @@
 //! Every edit, good and bad.
 
+mod credentials;
 mod devices;
 mod initiators;
 mod luns;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::*;
+use crate::config::edit::Scheme;
 use crate::config::{Config, Document};
 
 /// As a hand may have written it: keys in no order, a relative path, defaults spelled out, secrets.
@@ -126,6 +128,7 @@ fn edits_are_made_in_order_and_checked_once() {
         lun: 0,
         device: "new".to_owned(),
         read_only: false,
+        replace: false,
     };
     let both = document.edited(&[add.clone(), map.clone()]).unwrap();
     let first = document.edited(std::slice::from_ref(&add)).unwrap();

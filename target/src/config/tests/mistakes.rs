@@ -311,14 +311,38 @@ fn names_are_taken_once() {
         problems(text),
         [
             "devices[1].name: the device name \"d\" is already that of devices[0].name; devices have different names",
+            "targets[2].name: the target name \"t\" is already that of targets[0].name; targets have different names",
             "devices[1].path: the path \"/d\" is already that of devices[0].path; two devices cannot have the same store",
             "devices[2].serial: the serial \"s\" is already that of devices[1].serial; initiators tell devices apart by it",
-            "targets[1].iqn: the iSCSI name \"iqn.2026-11.io.pagecast:t\" is already that of targets[0].iqn; give each target its own \"iqn\"",
-            "targets[2].name: the target name \"t\" is already that of targets[0].name; targets have different names",
-            "targets[2].iqn: the iSCSI name \"iqn.2026-11.io.pagecast:t\" is already that of targets[0].iqn; give each target its own \"iqn\"",
+            "targets[1].iqn: the iSCSI name \"iqn.2026-11.io.pagecast:t\" of target u is already that of targets[0].iqn (target t); give each target its own \"iqn\", in which capitals do not count",
+            "targets[2].iqn: the iSCSI name \"iqn.2026-11.io.pagecast:t\" of target t is already that of targets[0].iqn (target t); give each target its own \"iqn\", in which capitals do not count",
             "targets[2].nqn: the NVMe qualified name \"nqn.2026-11.io.pagecast:t\" is already that of targets[0].nqn; give each target its own \"nqn\"",
         ]
     );
+}
+
+/// iSCSI names are the same in capitals and in small letters, NVMe's are not.
+#[test]
+fn names_that_differ_in_case_alone() {
+    let text = r#"{ "targets": [ { "name": "UP" }, { "name": "up" }, { "name": "x", "iqn": "iqn.2026-11.io.pagecast:up" } ] }"#;
+    let remedy = "give each target its own \"iqn\", in which capitals do not count";
+    assert_eq!(
+        problems(text),
+        [
+            format!(
+                "targets[1].iqn: the iSCSI name \"iqn.2026-11.io.pagecast:up\" of target up is already that of targets[0].iqn (target UP); {remedy}"
+            ),
+            format!(
+                "targets[2].iqn: the iSCSI name \"iqn.2026-11.io.pagecast:up\" of target x is already that of targets[0].iqn (target UP); {remedy}"
+            ),
+        ]
+    );
+    let text = r#"{ "targets": [ { "name": "a", "iqn": "iqn.x:Ü" }, { "name": "b", "iqn": "iqn.x:ü" } ] }"#;
+    assert_eq!(problems(text).len(), 1);
+
+    // With names of their own over iSCSI, they are two for NVMe.
+    let text = r#"{ "targets": [ { "name": "UP", "iqn": "iqn.x:one" }, { "name": "up" } ] }"#;
+    assert_eq!(good(text).targets.len(), 2);
 }
 
 #[test]
@@ -399,6 +423,31 @@ fn everything_that_is_wrong_is_told_at_once() {
             .all(|line| line.starts_with("/etc/pagecast/config.json: ")),
         "{error}"
     );
+
+    // What is wrong with one thing hides nothing about others.
+    let text = r#"{
+        "devices": [ { "name": "d", "backend": "memory", "size": 1 }, { "name": "d", "backend": "file", "path": "/d" } ],
+        "targets": [ { "name": "t", "iqn": "t", "groups": [ { "name": "g", "initiators": [], "luns": { "0": "d", "1": "e" } } ] },
+                     { "name": "t", "portals": 1, "groups": [ {} ] } ]
+    }"#;
+    let told = problems(text);
+    for expected in [
+        "devices[0].size: 1 is too small; give bytes as a number, or a size such as \"1GiB\", from \"4KiB\" to \"64TiB\"",
+        "devices[1].name: the device name \"d\" is already that of devices[0].name; devices have different names",
+        "targets[1].name: the target name \"t\" is already that of targets[0].name; targets have different names",
+        "targets[0].groups[0].luns[\"1\"]: there is no device \"e\"; did you mean `d`?",
+    ] {
+        assert!(
+            told.iter().any(|line| line == expected),
+            "{expected} in {told:?}"
+        );
+    }
+    // One that has no name may be the one that a LUN names.
+    let text = r#"{
+        "devices": [ { "nam": "e", "backend": "memory", "size": "1MiB" } ],
+        "targets": [ { "name": "t", "groups": [ { "name": "g", "initiators": [], "luns": { "0": "e" } } ] } ]
+    }"#;
+    assert_eq!(problems(text).len(), 2);
 
     // A document that is wrong everywhere is not echoed whole.
     let many = format!("[{}]", vec!["1"; 10_000].join(","));

@@ -25,7 +25,7 @@ const DEVICE: &[Param] = &[
     Param::optional(
         "path",
         Kind::String,
-        "where the file or the block device is; from the directory of the configuration file if it is relative",
+        "where the file or the block device is: an absolute path",
     ),
     Param::optional("size", Kind::Size, "bytes of a memory device"),
     Param::optional(

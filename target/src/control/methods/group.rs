@@ -1,5 +1,6 @@
 //! `group` and `initiator`: who sees what.
 
+use super::credentials::{CHAP, DHCHAP};
 use super::{Answer, CHANGE_ERRORS, Method, Run, not_found, shape, to_value};
 use crate::config::GroupConfig;
 use crate::config::edit::Edit;
@@ -40,51 +41,6 @@ pub(super) const LUNS: Param = Param::optional(
         ]),
     )),
     "what they see: the name of a device by LUN, or an object where there is more to say",
-);
-/// Its values are never logged.
-pub(super) const CHAP: Param = Param::optional(
-    "chap",
-    Kind::Object(&[
-        Param::required("user", Kind::String, "the name that the initiator gives"),
-        Param::required("secret", Kind::String, "what it proves to know"),
-        Param::optional("mutual_user", Kind::String, "the name that we give"),
-        Param::optional("mutual_secret", Kind::String, "what we prove to know"),
-    ]),
-    "what iSCSI and iSER initiators prove themselves with",
-);
-/// Its values are never logged.
-pub(super) const DHCHAP: Param = Param::optional(
-    "dhchap",
-    Kind::Object(&[
-        Param::required(
-            "key",
-            Kind::String,
-            "what the host proves to know, as `nvme gen-dhchap-key` prints it",
-        ),
-        Param::optional(
-            "controller_key",
-            Kind::String,
-            "what we prove to know, in the same form",
-        ),
-        Param::optional(
-            "hashes",
-            Kind::List(&Kind::Word(&["sha256", "sha384", "sha512"])),
-            "hash functions that may be used (default: all)",
-        ),
-        Param::optional(
-            "groups",
-            Kind::List(&Kind::Word(&[
-                "null",
-                "ffdhe2048",
-                "ffdhe3072",
-                "ffdhe4096",
-                "ffdhe6144",
-                "ffdhe8192",
-            ])),
-            "Diffie-Hellman groups that may be used (default: all)",
-        ),
-    ]),
-    "what NVMe hosts prove themselves with",
 );
 
 /// A change of one pattern's place.
@@ -165,6 +121,11 @@ pub(super) const METHODS: &[Method] = &[
                 Kind::Boolean,
                 "the group's initiators may not write (default: false)",
             ),
+            Param::optional(
+                "replace",
+                Kind::Boolean,
+                "also if the number is mapped: it is this from now on, in one step; to the same device with another `read_only` as well (default: false)",
+            ),
         ],
         result: shape::<ChangeReport>,
         errors: CHANGE_ERRORS,
@@ -175,6 +136,7 @@ pub(super) const METHODS: &[Method] = &[
                 lun: params.lun("lun"),
                 device: params.owned("device"),
                 read_only: params.flag("read_only"),
+                replace: params.flag("replace"),
             })
         }),
     },
@@ -271,6 +233,8 @@ fn list(daemon: &dyn Management, params: &Params) -> Answer {
                 sessions: within.count(),
                 default: group.default,
                 initiators: group.initiators.clone(),
+                chap: (group.chap.as_ref().or(target.chap.as_ref())).map(|chap| chap.user.clone()),
+                dhchap: group.dhchap.is_some() || target.dhchap.is_some(),
                 luns: to_value(&group.luns)?,
                 name,
             });

@@ -1,6 +1,6 @@
 //! `reservation`: who keeps whom from a device.
 
-use super::{Answer, CHANGE_ERRORS, Method, Run, no_device, not_found, shape, to_value};
+use super::{Answer, CHANGE_ERRORS, Method, Run, no_device, shape, to_value};
 use crate::control::params::{Kind, Param, Params};
 use crate::control::reports::{ReservationList, ReservationsCleared};
 use crate::control::rpc::{Code, RpcError};
@@ -16,7 +16,7 @@ pub(super) const METHODS: &[Method] = &[
             "which device; all if not given",
         )],
         result: shape::<ReservationList>,
-        errors: &[Code::NotFound],
+        errors: CHANGE_ERRORS,
         run: Run::Tell(show),
     },
     Method {
@@ -41,14 +41,25 @@ fn show(daemon: &dyn Management, params: &Params) -> Answer {
     let mut reservations = daemon.reservations();
     if params.has("name") {
         let name = params.text("name");
-        let known: Vec<String> = reservations.iter().map(|r| r.name.clone()).collect();
         reservations.retain(|report| report.name == name);
         if reservations.is_empty() {
-            let known: Vec<&str> = known.iter().map(String::as_str).collect();
-            return Err(not_found("device", name, &known));
+            return Err(not_shown(daemon, name));
         }
     }
     to_value(&ReservationList { reservations })
+}
+
+/// Why there is nothing to show of a device.
+fn not_shown(daemon: &dyn Management, name: &str) -> RpcError {
+    let devices = daemon.devices();
+    let Some(device) = devices.iter().find(|device| device.name == name) else {
+        return no_device(daemon, name);
+    };
+    let why = (device.why.as_deref()).unwrap_or("it has come just now; try again");
+    let message = format!(
+        "device {name}: it is offline, and its reservations are shown when its store is there: {why}"
+    );
+    RpcError::new(Code::Refused, message)
 }
 
 fn clear(daemon: &dyn Management, params: &Params) -> Answer {

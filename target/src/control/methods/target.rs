@@ -1,6 +1,7 @@
 //! `target` and `portal`: what initiators log in to, and where.
 
-use super::group::{CHAP, DHCHAP, INITIATORS, LUNS};
+use super::credentials::{CHAP, DHCHAP};
+use super::group::{INITIATORS, LUNS};
 use super::{CHANGE_ERRORS, Method, Run, one, shape, to_value};
 use crate::config::edit::Edit;
 use crate::control::Management;

@@ -1,7 +1,7 @@
 //! Methods that change something: what the daemon is asked for, and what is told of refusals.
 
 use super::*;
-use crate::config::edit::{Edit, EditError};
+use crate::config::edit::{Edit, EditError, Scheme};
 use crate::config::{ConfigError, Problem};
 
 fn owned(text: &str) -> String {
@@ -119,6 +119,19 @@ fn each_method_is_one_edit() {
                 lun: 16383,
                 device: owned("d"),
                 read_only: true,
+                replace: false,
+            },
+        ),
+        (
+            "group.map",
+            json!({ "target": "store", "group": "g", "lun": 7, "device": "d", "replace": true }),
+            Edit::Map {
+                target: owned("store"),
+                group: owned("g"),
+                lun: 7,
+                device: owned("d"),
+                read_only: false,
+                replace: true,
             },
         ),
         (
@@ -128,6 +141,44 @@ fn each_method_is_one_edit() {
                 target: owned("store"),
                 group: owned("g"),
                 lun: 0,
+            },
+        ),
+        (
+            "chap.set",
+            json!({ "target": "store", "group": "g", "user": "u", "secret": "s", "mutual_user": null }),
+            Edit::SetCredentials {
+                target: owned("store"),
+                group: Some(owned("g")),
+                scheme: Scheme::Chap,
+                credentials: json!({ "user": "u", "secret": "s" }),
+            },
+        ),
+        (
+            "dhchap.set",
+            json!({ "target": "store", "key": "k", "hashes": ["sha384"], "groups": ["null"] }),
+            Edit::SetCredentials {
+                target: owned("store"),
+                group: None,
+                scheme: Scheme::Dhchap,
+                credentials: json!({ "key": "k", "hashes": ["sha384"], "groups": ["null"] }),
+            },
+        ),
+        (
+            "chap.remove",
+            json!(["store", "g"]),
+            Edit::RemoveCredentials {
+                target: owned("store"),
+                group: Some(owned("g")),
+                scheme: Scheme::Chap,
+            },
+        ),
+        (
+            "dhchap.remove",
+            json!(["store"]),
+            Edit::RemoveCredentials {
+                target: owned("store"),
+                group: None,
+                scheme: Scheme::Dhchap,
             },
         ),
         (

@@ -56,6 +56,71 @@ fn a_report_that_panics_costs_that_client_alone() {
     );
 }
 
+/// Others go as always, and so does the socket.
+#[test]
+fn what_hangs_does_not_keep_the_server_from_ending() {
+    let (asked, is_asked) = crossbeam_channel::bounded(1);
+    let (go, wait) = crossbeam_channel::bounded::<()>(0);
+    let hangs = move || {
+        asked.send(()).expect("somebody looks");
+        let _ = wait.recv();
+    };
+    let mut server = Server::with(
+        "hangs",
+        Fake {
+            hangs: Some(Box::new(hangs)),
+            ..Fake::default()
+        },
+    );
+    let (mut idle, mut watches) = (server.client(), server.client());
+    idle.call("stats", json!({}));
+    watches.call("events", json!({}));
+    let mut hangs = server.client();
+    hangs.send("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"device.list\"}\n");
+    is_asked.recv().expect("asked");
+    let patience = Duration::from_millis(300);
+    let before = Instant::now();
+    let ended = server.server.take().expect("it serves").end(patience);
+    let took = before.elapsed();
+    assert!(!ended, "it hangs");
+    assert!(
+        took >= patience && took < Duration::from_secs(10),
+        "{took:?}"
+    );
+    assert!(!server.path.exists(), "nobody serves the socket");
+    for mut client in [idle, watches, hangs] {
+        let mut rest = String::new();
+        (client.lines.read_to_string(&mut rest)).expect("the end");
+        assert_eq!(rest, "");
+    }
+    drop(go);
+}
+
+#[test]
+fn what_ends_in_time_is_waited_for() {
+    let (asked, is_asked) = crossbeam_channel::bounded(1);
+    let slow = move || {
+        asked.send(()).expect("somebody looks");
+        thread::sleep(Duration::from_millis(300));
+    };
+    let mut server = Server::with(
+        "takes-its-time",
+        Fake {
+            hangs: Some(Box::new(slow)),
+            ..Fake::default()
+        },
+    );
+    let mut client = server.client();
+    client.send("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"device.list\"}\n");
+    is_asked.recv().expect("asked");
+    let before = Instant::now();
+    let ended = (server.server.take().expect("it serves")).end(Duration::from_secs(60));
+    assert!(ended, "it has ended");
+    let took = before.elapsed();
+    assert!(took >= Duration::from_millis(200), "{took:?}");
+    assert!(took < Duration::from_secs(30), "{took:?}");
+}
+
 #[test]
 fn who_is_idle_for_longest_makes_room() {
     let server = Server::start("bounded");

@@ -85,9 +85,9 @@ fn reservations_that_are_not_cleared() {
         ),
         (
             "reservation.show",
-            json!(["ram1"]),
+            json!(["disk2"]),
             -32001,
-            "there is no device \"ram1\"; did you mean `ram0`?",
+            "there is no device \"disk2\"; did you mean `disk0`?",
         ),
         (
             "reservation.clear",

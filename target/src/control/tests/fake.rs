@@ -22,6 +22,8 @@ pub(super) struct Fake {
     pub(super) rich: bool,
     /// Its list of devices panics.
     pub(super) broken: bool,
+    /// Its list of devices waits for this.
+    pub(super) hangs: Option<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Fake {
@@ -127,6 +129,9 @@ impl Management for Fake {
 
     fn devices(&self) -> Vec<DeviceReport> {
         assert!(!self.broken, "a report that panics");
+        if let Some(hangs) = &self.hangs {
+            hangs();
+        }
         vec![DeviceReport {
             name: "disk0".to_owned(),
             backend: "file".to_owned(),
@@ -254,6 +259,7 @@ impl Management for Fake {
             iqn,
             chap: None,
             discovery_chap: None,
+            lun: 0,
         };
         let mut commands = login.commands("10.99.0.1:3260".parse().expect("an address"));
         commands.truncate(2);
@@ -286,6 +292,7 @@ impl Management for Fake {
                 },
             ],
             chap: config.chap,
+            dhchap: config.dhchap,
             groups: config.groups,
             sessions: 1,
             initiator_commands: [
@@ -337,6 +344,7 @@ impl Management for Fake {
             uptime_seconds: 93784,
             shards: 2,
             io_engine: "io_uring".to_owned(),
+            io_engine_why: "this kernel allows it".to_owned(),
             sessions: 1,
             connections: 4,
             logins: 7,
@@ -405,6 +413,7 @@ pub(super) fn change_report() -> ChangeReport {
         peer: "10.99.0.2".to_owned(),
         group_before: "web".to_owned(),
         group: Some("database".to_owned()),
+        closed: None,
         luns_added: vec![1, 2],
         luns_removed: vec![7],
     };
@@ -414,6 +423,7 @@ pub(super) fn change_report() -> ChangeReport {
         transport: "iser".to_owned(),
         peer: "10.99.0.3".to_owned(),
         group: None,
+        closed: Some(Closed::NotAdmitted),
         luns_added: Vec::new(),
         luns_removed: vec![0, 7],
         ..moved.clone()
@@ -448,10 +458,10 @@ pub(super) fn every_event() -> Vec<EventKind> {
         },
         EventKind::Refused {
             initiator: Some(text("iqn.1993-08.org.debian:01:evil")),
-            target: None,
+            target: Some(text("store")),
             transport: text("iser"),
             peer: text("10.99.0.9"),
-            why: text("no group admits it; initiator.add admits it"),
+            why: text("no access group admits it"),
         },
         EventKind::Reassigned {
             session: 2,
@@ -461,6 +471,7 @@ pub(super) fn every_event() -> Vec<EventKind> {
             peer: text("10.99.0.3"),
             group_before: text("web"),
             group: None,
+            closed: Some(Closed::NotAuthenticated),
             luns_added: Vec::new(),
             luns_removed: vec![0, 7],
         },

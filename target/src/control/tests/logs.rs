@@ -1,46 +1,15 @@
 //! What the log says of who asked for what.
 
-use std::io;
-
-use tracing_subscriber::fmt::MakeWriter;
-
 use super::*;
 use crate::control::peer::Peer;
 use crate::control::rpc::{self, Caller};
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("nobody panicked").write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
+use crate::logged;
 
 /// What is logged, and answered, when these are asked for.
 fn logged(level: tracing::Level, daemon: &Fake, requests: &[(&str, Value)]) -> String {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(log.clone())
-        .with_ansi(false)
-        .without_time()
-        .finish();
     let (stream, _other) = UnixStream::pair().expect("a pair");
     let peer = Peer::new(5, &stream);
-    tracing::subscriber::with_default(subscriber, || {
+    let answers = || {
         for (method, params) in requests {
             let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
             let mut caller = Caller {
@@ -50,9 +19,8 @@ fn logged(level: tracing::Level, daemon: &Fake, requests: &[(&str, Value)]) -> S
             };
             rpc::answer(&mut caller, request.to_string().as_bytes());
         }
-    });
-    let bytes = log.0.lock().expect("nobody panicked").clone();
-    String::from_utf8(bytes).expect("text")
+    };
+    logged::logged(level, answers).1
 }
 
 #[test]
@@ -153,10 +121,18 @@ fn secrets_are_never_logged() {
         ),
     ];
     requests.push(("target.add", json!({ "name": { "chap": hidden } })));
+    requests.push((
+        "chap.set",
+        json!(["t", "g", hidden, hidden, hidden, hidden]),
+    ));
+    requests.push(("dhchap.set", json!(["t", null, hidden, hidden])));
+    requests.push(("dhchap.set", json!(["t", null, hidden, [hidden]])));
     let text = logged(tracing::Level::TRACE, &daemon, &requests);
     // One more for the change of the transaction that is made.
     assert_eq!(text.lines().count(), requests.len() + 1, "{text}");
     assert!(!text.contains(hidden), "{text}");
     assert!(text.contains("target.add name=\"t\": done"), "{text}");
     assert!(text.contains("transaction changes=1: "), "{text}");
+    let set = "chap.set target=\"t\" group=\"g\": done";
+    assert!(text.contains(set), "{text}");
 }

@@ -1,9 +1,9 @@
 //! What programs are told of the methods, and people in docs/control-socket.md.
 
 use super::*;
-use crate::config::{DeviceConfig, GroupConfig};
+use crate::config::{ChapConfig, DeviceConfig, DhchapConfig, GroupConfig};
 
-pub(super) const METHODS: [&str; 32] = [
+pub(super) const METHODS: [&str; 36] = [
     "status",
     "device.list",
     "device.show",
@@ -26,6 +26,10 @@ pub(super) const METHODS: [&str; 32] = [
     "initiator.add",
     "initiator.move",
     "initiator.remove",
+    "chap.set",
+    "chap.remove",
+    "dhchap.set",
+    "dhchap.remove",
     "session.list",
     "session.show",
     "session.close",
@@ -188,6 +192,12 @@ fn parameters_are_the_keys_of_the_configuration() {
             sorted(&GroupConfig::KEYS),
             &["target", "before"],
         ),
+        ("chap.set", sorted(&ChapConfig::KEYS), &["target", "group"]),
+        (
+            "dhchap.set",
+            sorted(&DhchapConfig::KEYS),
+            &["target", "group"],
+        ),
     ] {
         assert_eq!(names(params(method), besides), expected, "{method}");
     }
@@ -312,6 +322,9 @@ fn results_are_as_described() {
         "group.unmap" => json!(["store", "web", 1]),
         "initiator.add" | "initiator.remove" => json!(["store", "web", "*"]),
         "initiator.move" => json!(["store", "*", "web"]),
+        "chap.set" => json!(["store", "web", "user", "open sesame now"]),
+        "dhchap.set" => json!(["store", null, "DHHC-1:00:...:"]),
+        "chap.remove" | "dhchap.remove" => json!(["store"]),
         "session.show" | "session.close" => json!([1]),
         "config.save" => json!(["/root/copy.json"]),
         "transaction" => json!([[{ "method": "device.remove", "params": ["ram0"] }]]),
@@ -412,6 +425,7 @@ fn the_example_in_the_reference() {
     let mut report = fake::change_report();
     report.sessions.remove(0);
     report.sessions[0].group = Some("web".to_owned());
+    report.sessions[0].closed = None;
     report.sessions[0].luns_removed = vec![7];
     report.restart_needed.clear();
     report.warnings.clear();

@@ -26,6 +26,7 @@ fn all_of_them_are_one_change() {
             lun: 3,
             device: "d".to_owned(),
             read_only: false,
+            replace: false,
         },
         Edit::RemoveInitiator {
             target: "store".to_owned(),

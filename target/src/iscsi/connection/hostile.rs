@@ -24,6 +24,8 @@ enum Action {
     Emit,
     /// Seconds pass.
     Tick(u64),
+    /// The LUN map changes.
+    LunsChanged,
     /// The target is about to stop.
     Stop,
 }
@@ -82,6 +84,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => Just(Action::Abort),
         3 => Just(Action::Emit),
         1 => (0..20_u64).prop_map(Action::Tick),
+        1 => Just(Action::LunsChanged),
     ]
 }
 
@@ -154,6 +157,7 @@ fn play(rig: &mut Rig, actions: Vec<Action>) -> Result<(), TestCaseError> {
                     return Ok(());
                 }
             }
+            Action::LunsChanged => rig.connection.luns_changed(),
             // Taken apart above.
             Action::Flood(_) => {}
             Action::Stop => rig.connection.drop_session(),

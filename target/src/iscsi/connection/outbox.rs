@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use crate::iscsi::login::LoginResponse;
 use crate::iscsi::pdu::response::emit_login;
 use crate::iscsi::pdu::{
-    AsyncMessage, BHS_LENGTH, LogoutResponse, NopIn, Numbers, RESERVED_TAG, Reject, RejectReason,
-    TextResponse, padded,
+    AsyncEvent, AsyncMessage, BHS_LENGTH, LogoutResponse, NopIn, Numbers, RESERVED_TAG, Reject,
+    RejectReason, TextResponse, padded,
 };
 
 /// Most bytes of ping data that wait to be sent back. One ping may bring more, if it is the only one.
@@ -79,12 +79,17 @@ impl Control {
         }
     }
 
+    fn is_about_luns(&self) -> bool {
+        matches!(self, Self::Async(message, _) if matches!(message.event, AsyncEvent::Scsi { .. }))
+    }
+
     fn data_length(&self) -> usize {
         match self {
             Self::Login(response, _) => response.data.len(),
             Self::Echo { data, .. } | Self::Text(TextReply { data, .. }) => data.len(),
             Self::Reject { .. } => BHS_LENGTH,
-            Self::Ping { .. } | Self::Logout(..) | Self::Async(..) => 0,
+            Self::Async(message, _) => message.data_length(),
+            Self::Ping { .. } | Self::Logout(..) => 0,
         }
     }
 
@@ -134,6 +139,8 @@ pub(super) struct Outbox {
     echoes: usize,
     /// A text response is in the queue.
     text: bool,
+    /// The news of another LUN map is in the queue.
+    luns: bool,
 }
 
 impl Outbox {
@@ -142,6 +149,7 @@ impl Outbox {
         match &control {
             Control::Echo { data, .. } => self.echoes += data.len(),
             Control::Text(_) => self.text = true,
+            control if control.is_about_luns() => self.luns = true,
             _ => {}
         }
         self.queue.push_back(control);
@@ -162,6 +170,7 @@ impl Outbox {
         match self.queue.pop_front() {
             Some(Control::Echo { data, .. }) => self.echoes -= data.len(),
             Some(Control::Text(_)) => self.text = false,
+            Some(control) if control.is_about_luns() => self.luns = false,
             _ => {}
         }
     }
@@ -169,6 +178,11 @@ impl Outbox {
     /// Whether a text response waits; there is never more than one.
     pub(super) fn has_text(&self) -> bool {
         self.text
+    }
+
+    /// Whether the news of another LUN map waits; older news is told along with it.
+    pub(super) fn has_luns(&self) -> bool {
+        self.luns
     }
 
     /// Whether there is nothing.

@@ -219,6 +219,13 @@ pub struct AsyncMessage {
 /// What an asynchronous message is about (section 11.9.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AsyncEvent {
+    /// A logical unit has something to say that is no answer to a command.
+    Scsi {
+        /// The logical unit.
+        lun: [u8; 8],
+        /// Sense data.
+        sense: [u8; 18],
+    },
     /// The initiator is to log out within so many seconds.
     LogoutRequested {
         /// Parameter3.
@@ -245,7 +252,9 @@ pub enum AsyncEvent {
 impl AsyncMessage {
     /// Writes it.
     pub fn emit(&self, numbers: Numbers, out: &mut [u8]) -> Option<usize> {
+        let (bhs, data) = out.split_first_chunk_mut()?;
         let (event, parameters) = match self.event {
+            AsyncEvent::Scsi { .. } => (0, [0; 3]),
             AsyncEvent::LogoutRequested { within } => (1, [0, 0, within]),
             AsyncEvent::ConnectionDrop {
                 cid,
@@ -257,15 +266,27 @@ impl AsyncMessage {
                 time2retain,
             } => (3, [0, time2wait, time2retain]),
         };
-        let (bhs, _) = out.split_first_chunk_mut()?;
-        start(bhs, opcode::ASYNC_MESSAGE, FINAL, 0);
+        let length = self.data_length();
+        start(bhs, opcode::ASYNC_MESSAGE, FINAL, length);
+        if let AsyncEvent::Scsi { lun, sense } = &self.event {
+            put_sense(sense, length, data)?;
+            put::<8, 8>(bhs, *lun);
+        }
         put::<16, 4>(bhs, RESERVED_TAG.to_be_bytes());
         put_numbers(bhs, numbers);
         bhs[36] = event;
         put::<38, 2>(bhs, parameters[0].to_be_bytes());
         put::<40, 2>(bhs, parameters[1].to_be_bytes());
         put::<42, 2>(bhs, parameters[2].to_be_bytes());
-        Some(BHS_LENGTH)
+        Some(BHS_LENGTH + padded(length))
+    }
+
+    /// Length of its data segment, which only sense data has (section 11.9.4).
+    pub fn data_length(&self) -> usize {
+        match &self.event {
+            AsyncEvent::Scsi { sense, .. } => 2 + sense.len(),
+            _ => 0,
+        }
     }
 }
 

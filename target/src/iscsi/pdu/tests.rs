@@ -393,6 +393,22 @@ fn asynchronous_messages() {
         );
         emitted(|out| AsyncMessage { event }.emit(NUMBERS, out), &rows);
     }
+    let event = AsyncEvent::Scsi {
+        lun: [0, 5, 0, 0, 0, 0, 0, 0],
+        sense: [
+            0x70, 0, 6, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x3f, 0x0e, 0, 0, 0, 0,
+        ],
+    };
+    emitted(
+        |out| AsyncMessage { event }.emit(NUMBERS, out),
+        "32 80 00 00 00 000014
+         0005000000000000
+         ffffffff 00000000
+         01020304 11121314
+         21222324
+         00 00 0000 0000 0000 00000000
+         0012 70 00 06 00000000 0a 00000000 3f0e 00000000",
+    );
 }
 
 #[test]

@@ -278,6 +278,7 @@ fn snapshot() -> Snapshot {
                 ioc_guid: String::new(),
             },
             chap: None,
+            dhchap: None,
             portals: vec![PortalReport {
                 portal: Portal {
                     transport: Transport::Srp,

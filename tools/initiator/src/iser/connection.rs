@@ -10,6 +10,7 @@ use pagecast_rdma::fabric::{
 use pagecast_rdma::slots::Slots;
 
 use super::wire::{self, MESSAGE_HEADERS};
+use crate::endpoints::{Ending, Endpoint};
 use crate::error::InitiatorError;
 use crate::iscsi::pdu::opcode;
 use crate::iscsi::request::Direction;
@@ -270,58 +271,6 @@ impl Connection {
         }
     }
 
-    /// The way is known: makes the queue pair and asks for the connection.
-    pub(crate) fn resolved(
-        &mut self,
-        manager: &mut dyn ConnectionManager,
-        adapter: Arc<dyn Adapter>,
-    ) -> Result<(), InitiatorError> {
-        let receives = self.options.receives.max(1);
-        let sends = receives + SPARE_SENDS;
-        let completions = adapter.completion_queue(sends + receives + 2)?;
-        let config = QueuePairConfig {
-            send_requests: sends,
-            receive_requests: receives + 1,
-            send_sge: 1,
-        };
-        let queue_pair = manager.create_queue_pair(self.id, config, &completions)?;
-        let small = MESSAGE_HEADERS + self.options.receive_data;
-        self.link = Some(Link {
-            queue_pair,
-            completions,
-            sends: Slots::allocate(&*adapter, self.options.send_size, sends as usize)?,
-            free_sends: (0..sends as usize).rev().collect(),
-            large: Slots::allocate(&*adapter, MESSAGE_HEADERS + LOGIN_DATA, 1)?,
-            large_posted: false,
-            receives: Slots::allocate(&*adapter, small, receives as usize)?,
-            posted: 0,
-            chain: Chain::default(),
-        });
-        self.adapter = Some(adapter);
-        if self.options.raw {
-            self.post_receives(receives as usize)?;
-        }
-        let params = ConnectParams {
-            private_data: &self.options.private_data,
-            initiator_depth: 1,
-            rnr_retry_count: 6,
-            ..ConnectParams::default()
-        };
-        Ok(manager.connect(self.id, &params)?)
-    }
-
-    pub(crate) fn established(&mut self, private_data: Vec<u8>) -> Result<(), InitiatorError> {
-        self.answer = private_data;
-        if self.options.raw {
-            self.state = State::Up;
-            return Ok(());
-        }
-        self.state = State::LoggingIn;
-        let (login, step) = Login::start(self.options.login.clone());
-        self.login = Some(login);
-        self.log_on(step)
-    }
-
     fn log_on(&mut self, step: Step) -> Result<(), InitiatorError> {
         match step {
             Step::Send { pdu, last } => {
@@ -371,45 +320,11 @@ impl Connection {
         Ok(())
     }
 
-    /// It is over: releases everything but the replies and events that came.
-    pub(crate) fn end(&mut self, manager: &mut dyn ConnectionManager, state: State) {
-        // A refused login stays refused, whoever disconnects then.
-        if !matches!(self.state, State::Refused { .. }) {
-            self.state = state;
-        }
-        self.link = None;
-        self.client = None;
-        self.pieces.clear();
-        manager.forget(self.id);
-    }
-
-    pub(crate) fn has_link(&self) -> bool {
-        self.link.is_some()
-    }
-
     pub(crate) fn is_over(&self) -> bool {
         matches!(
             self.state,
             State::Refused { .. } | State::Rejected(_) | State::Failed(_) | State::Closed(_)
         )
-    }
-
-    /// Takes what has completed. `Some` is the reason why the connection is over.
-    pub(crate) fn poll(&mut self, progress: &mut bool) -> Result<Option<String>, InitiatorError> {
-        let mut batch = [Completion::default(); 16];
-        while let Some(link) = &mut self.link {
-            let count = link.completions.poll(&mut batch)?;
-            for completion in batch.get(..count).unwrap_or_default() {
-                *progress = true;
-                if let Some(why) = self.completed(completion)? {
-                    return Ok(Some(why));
-                }
-            }
-            if count < batch.len() {
-                break;
-            }
-        }
-        Ok(None)
     }
 
     fn completed(&mut self, completion: &Completion) -> Result<Option<String>, InitiatorError> {
@@ -629,6 +544,104 @@ impl Connection {
     pub(crate) fn fail(&mut self) -> Result<(), InitiatorError> {
         let link = self.link.as_mut().ok_or_else(|| not_up(&self.state))?;
         Ok(link.queue_pair.fail()?)
+    }
+}
+
+impl Endpoint for Connection {
+    fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    fn is_alive(&self) -> bool {
+        !self.is_over()
+    }
+
+    fn is_refused(&self) -> bool {
+        self.link.is_some() && self.is_over()
+    }
+
+    fn resolved(
+        &mut self,
+        manager: &mut dyn ConnectionManager,
+        adapter: Arc<dyn Adapter>,
+    ) -> Result<(), InitiatorError> {
+        let receives = self.options.receives.max(1);
+        let sends = receives + SPARE_SENDS;
+        let completions = adapter.completion_queue(sends + receives + 2)?;
+        let config = QueuePairConfig {
+            send_requests: sends,
+            receive_requests: receives + 1,
+            send_sge: 1,
+        };
+        let queue_pair = manager.create_queue_pair(self.id, config, &completions)?;
+        let small = MESSAGE_HEADERS + self.options.receive_data;
+        self.link = Some(Link {
+            queue_pair,
+            completions,
+            sends: Slots::allocate(&*adapter, self.options.send_size, sends as usize)?,
+            free_sends: (0..sends as usize).rev().collect(),
+            large: Slots::allocate(&*adapter, MESSAGE_HEADERS + LOGIN_DATA, 1)?,
+            large_posted: false,
+            receives: Slots::allocate(&*adapter, small, receives as usize)?,
+            posted: 0,
+            chain: Chain::default(),
+        });
+        self.adapter = Some(adapter);
+        if self.options.raw {
+            self.post_receives(receives as usize)?;
+        }
+        let params = ConnectParams {
+            private_data: &self.options.private_data,
+            initiator_depth: 1,
+            rnr_retry_count: 6,
+            ..ConnectParams::default()
+        };
+        Ok(manager.connect(self.id, &params)?)
+    }
+
+    fn established(&mut self, private_data: Vec<u8>) -> Result<(), InitiatorError> {
+        self.answer = private_data;
+        if self.options.raw {
+            self.state = State::Up;
+            return Ok(());
+        }
+        self.state = State::LoggingIn;
+        let (login, step) = Login::start(self.options.login.clone());
+        self.login = Some(login);
+        self.log_on(step)
+    }
+
+    fn poll(&mut self, progress: &mut bool) -> Result<Option<String>, InitiatorError> {
+        let mut batch = [Completion::default(); 16];
+        while let Some(link) = &mut self.link {
+            let count = link.completions.poll(&mut batch)?;
+            for completion in batch.get(..count).unwrap_or_default() {
+                *progress = true;
+                if let Some(why) = self.completed(completion)? {
+                    return Ok(Some(why));
+                }
+            }
+            if count < batch.len() {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    fn end(&mut self, manager: &mut dyn ConnectionManager, ending: Ending) {
+        let state = match ending {
+            Ending::Rejected { reason, .. } => State::Rejected(reason),
+            Ending::Failed(why) if self.state == State::Connecting => State::Failed(why),
+            Ending::Failed(why) | Ending::Closed(why) => State::Closed(why),
+        };
+        // A refused login stays refused, whoever disconnects then.
+        if !matches!(self.state, State::Refused { .. }) {
+            self.state = state;
+        }
+        self.link = None;
+        self.client = None;
+        self.pieces.clear();
+        manager.forget(self.id);
     }
 }
 

@@ -4,25 +4,20 @@ use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use pagecast_rdma::fabric::{Adapter, CmEvent, ConnectionId, ConnectionManager, Fabric};
+use pagecast_rdma::fabric::{Adapter, ConnectionManager, Fabric};
 
 use super::connection::{Command, Connection, Event, Options, Reply, State, not_up};
+use crate::endpoints::Endpoints;
 use crate::error::InitiatorError;
 use crate::iscsi::pdu::NO_TAG;
 use crate::iscsi::{Client, Negotiated, Pdu, text};
 use crate::memory::Buffer;
 
-/// Turns that a wait may take before it counts as stalled.
-const DEFAULT_PATIENCE: u64 = 1_000_000;
-
 /// An iSER initiator with any number of connections, to any targets. Like the SRP [`Initiator`](crate::Initiator) it never
 /// blocks.
 #[derive(Debug)]
 pub struct IserInitiator {
-    // Before the manager: queue pairs go first.
-    connections: Vec<Connection>,
-    manager: Box<dyn ConnectionManager>,
-    patience: u64,
+    endpoints: Endpoints<Connection>,
 }
 
 /// Names a connection of one initiator.
@@ -38,15 +33,13 @@ impl IserInitiator {
     /// The same, over a connection manager of the caller's.
     pub fn over(manager: Box<dyn ConnectionManager>) -> Self {
         Self {
-            connections: Vec::new(),
-            manager,
-            patience: DEFAULT_PATIENCE,
+            endpoints: Endpoints::over(manager),
         }
     }
 
     /// How many turns a wait may take.
     pub fn set_patience(&mut self, turns: u64) {
-        self.patience = turns;
+        self.endpoints.patience = turns;
     }
 
     /// Starts to connect and log in.
@@ -55,85 +48,15 @@ impl IserInitiator {
         to: SocketAddr,
         options: Options,
     ) -> Result<ConnectionHandle, InitiatorError> {
-        let id = self.manager.resolve(to)?;
-        self.connections.push(Connection::new(id, options));
-        Ok(ConnectionHandle(self.connections.len() - 1))
+        let id = self.endpoints.manager.resolve(to)?;
+        let connection = Connection::new(id, options);
+        Ok(ConnectionHandle(self.endpoints.push(connection)))
     }
 
     /// Takes everything that has happened, and returns whether anything had. Fails if the provider does, and if a target breaks
     /// the protocol; a connection that is refused, or lost, is a state.
     pub fn turn(&mut self) -> Result<bool, InitiatorError> {
-        let mut progress = false;
-        while let Some(event) = self.manager.next_event()? {
-            progress = true;
-            self.manage(event)?;
-        }
-        for connection in &mut self.connections {
-            if let Some(why) = connection.poll(&mut progress)? {
-                // The peer should know, whatever it was. It may know already.
-                let _ = self.manager.disconnect(connection.id);
-                connection.end(&mut *self.manager, State::Closed(why));
-            } else if connection.has_link() && connection.is_over() {
-                // A login was refused.
-                let _ = self.manager.disconnect(connection.id);
-                let state = connection.state.clone();
-                connection.end(&mut *self.manager, state);
-            }
-        }
-        Ok(progress)
-    }
-
-    fn manage(&mut self, event: CmEvent) -> Result<(), InitiatorError> {
-        match event {
-            CmEvent::Resolved {
-                connection,
-                adapter,
-            } => {
-                let manager = &mut *self.manager;
-                if let Some(connection) = find(&mut self.connections, connection)
-                    && let Err(error) = connection.resolved(manager, adapter)
-                {
-                    connection.end(manager, State::Failed(error.to_string()));
-                }
-            }
-            CmEvent::Established {
-                connection,
-                private_data,
-            } => {
-                if let Some(connection) = find(&mut self.connections, connection) {
-                    connection.established(private_data)?;
-                }
-            }
-            CmEvent::Rejected {
-                connection, reason, ..
-            } => self.end(connection, State::Rejected(reason))?,
-            CmEvent::Failed { connection, why } => {
-                let state = match find(&mut self.connections, connection) {
-                    Some(connection) if connection.state == State::Connecting => State::Failed(why),
-                    _ => State::Closed(why),
-                };
-                self.end(connection, state)?;
-            }
-            CmEvent::Disconnected { connection } => {
-                self.end(connection, State::Closed("disconnected".to_owned()))?;
-            }
-            CmEvent::AdapterRemoved { connection } => {
-                self.end(connection, State::Closed("adapter removed".to_owned()))?;
-            }
-            // Nothing listens here.
-            CmEvent::ListenerRemoved { .. } => {}
-            CmEvent::ConnectRequest(request) => self.manager.reject(request.connection, &[])?,
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, connection: ConnectionId, state: State) -> Result<(), InitiatorError> {
-        if let Some(connection) = find(&mut self.connections, connection) {
-            // What arrived before the end counts, a logout's response above all.
-            connection.poll(&mut false)?;
-            connection.end(&mut *self.manager, state);
-        }
-        Ok(())
+        self.endpoints.turn()
     }
 
     /// Where the connection is.
@@ -226,10 +149,11 @@ impl IserInitiator {
 
     /// Starts an orderly disconnect; turn until the connection is `Closed`.
     pub fn disconnect(&mut self, connection: ConnectionHandle) -> Result<(), InitiatorError> {
-        let connection = &mut self.connections[connection.0];
+        let connection = &mut self.endpoints[connection.0];
         if !connection.is_over() {
             connection.state = State::Closing;
-            self.manager.disconnect(connection.id)?;
+            let id = connection.id;
+            self.endpoints.manager.disconnect(id)?;
         }
         Ok(())
     }
@@ -257,7 +181,7 @@ impl IserInitiator {
 
     /// Readable when the connection manager has something.
     pub fn event_fd(&self) -> BorrowedFd<'_> {
-        self.manager.event_fd()
+        self.endpoints.event_fd()
     }
 
     /// Turns, with a `pump` after each, until `done` has something.
@@ -266,14 +190,14 @@ impl IserInitiator {
         mut pump: impl FnMut(),
         mut done: impl FnMut(&mut Self) -> Option<T>,
     ) -> Result<T, InitiatorError> {
-        for _ in 0..self.patience {
+        for _ in 0..self.endpoints.patience {
             self.turn()?;
             if let Some(result) = done(self) {
                 return Ok(result);
             }
             pump();
         }
-        Err(InitiatorError::Stalled(self.patience))
+        Err(InitiatorError::Stalled(self.endpoints.patience))
     }
 
     /// Connects and waits until the login is decided; the state says how.
@@ -394,17 +318,10 @@ impl IserInitiator {
 
     fn connection(&self, connection: ConnectionHandle) -> &Connection {
         // Connections are never removed, and handles are made by `connect` alone.
-        &self.connections[connection.0]
+        &self.endpoints[connection.0]
     }
 
     fn connection_mut(&mut self, connection: ConnectionHandle) -> &mut Connection {
-        &mut self.connections[connection.0]
+        &mut self.endpoints[connection.0]
     }
-}
-
-/// Only connections that are not over: the others are forgotten.
-fn find(connections: &mut [Connection], id: ConnectionId) -> Option<&mut Connection> {
-    connections
-        .iter_mut()
-        .find(|connection| connection.id == id && !connection.is_over())
 }

@@ -3,26 +3,20 @@
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
-use pagecast_rdma::fabric::{CmEvent, ConnectionId, ConnectionManager, Fabric};
+use pagecast_rdma::fabric::{ConnectionManager, Fabric};
 
-use super::codec;
 use super::command::{Command, Reply};
 use super::connect::{Connect, Connected};
 use super::controller::{Bringup, Controller, ControllerOptions};
 use super::queue::{Event, Queue, QueueOptions, QueueState};
+use crate::endpoints::Endpoints;
 use crate::error::InitiatorError;
 use crate::memory::Buffer;
-
-/// Turns that a wait may take before it counts as stalled.
-const DEFAULT_PATIENCE: u64 = 1_000_000;
 
 /// A host with any number of queues. Like the SRP [`Initiator`](crate::Initiator) it never blocks.
 #[derive(Debug)]
 pub struct NvmeHost {
-    // Before the manager: queue pairs go first.
-    queues: Vec<Queue>,
-    manager: Box<dyn ConnectionManager>,
-    patience: u64,
+    endpoints: Endpoints<Queue>,
 }
 
 /// Names a queue of one host.
@@ -38,15 +32,13 @@ impl NvmeHost {
     /// The same, over a connection manager of the caller's.
     pub fn over(manager: Box<dyn ConnectionManager>) -> Self {
         Self {
-            queues: Vec::new(),
-            manager,
-            patience: DEFAULT_PATIENCE,
+            endpoints: Endpoints::over(manager),
         }
     }
 
     /// How many turns a wait may take.
     pub fn set_patience(&mut self, turns: u64) {
-        self.patience = turns;
+        self.endpoints.patience = turns;
     }
 
     /// Starts to connect a queue.
@@ -55,85 +47,14 @@ impl NvmeHost {
         to: SocketAddr,
         options: QueueOptions,
     ) -> Result<QueueHandle, InitiatorError> {
-        let id = self.manager.resolve(to)?;
-        self.queues.push(Queue::new(id, options));
-        Ok(QueueHandle(self.queues.len() - 1))
+        let id = self.endpoints.manager.resolve(to)?;
+        Ok(QueueHandle(self.endpoints.push(Queue::new(id, options))))
     }
 
     /// Takes everything that has happened, and returns whether anything had. Fails if the provider does, and if a controller breaks
     /// the protocol; a queue that is refused, or lost, is a state.
     pub fn turn(&mut self) -> Result<bool, InitiatorError> {
-        let mut progress = false;
-        while let Some(event) = self.manager.next_event()? {
-            progress = true;
-            self.manage(event)?;
-        }
-        for queue in &mut self.queues {
-            if let Some(why) = queue.poll(&mut progress)? {
-                // The peer should know, whatever it was. It may know already.
-                let _ = self.manager.disconnect(queue.id);
-                queue.end(&mut *self.manager, QueueState::Closed(why));
-            }
-        }
-        Ok(progress)
-    }
-
-    fn manage(&mut self, event: CmEvent) -> Result<(), InitiatorError> {
-        match event {
-            CmEvent::Resolved {
-                connection,
-                adapter,
-            } => {
-                let manager = &mut *self.manager;
-                if let Some(queue) = find(&mut self.queues, connection)
-                    && let Err(error) = queue.resolved(manager, adapter)
-                {
-                    queue.end(manager, QueueState::Failed(error.to_string()));
-                }
-            }
-            CmEvent::Established {
-                connection,
-                private_data,
-            } => {
-                if let Some(queue) = find(&mut self.queues, connection) {
-                    queue.established(&private_data)?;
-                }
-            }
-            CmEvent::Rejected {
-                connection,
-                reason,
-                private_data,
-            } => {
-                let status = codec::refused(&private_data).ok();
-                self.end(connection, QueueState::Rejected { reason, status })?;
-            }
-            CmEvent::Failed { connection, why } => {
-                let state = match find(&mut self.queues, connection) {
-                    Some(queue) if queue.connected.is_none() => QueueState::Failed(why),
-                    _ => QueueState::Closed(why),
-                };
-                self.end(connection, state)?;
-            }
-            CmEvent::Disconnected { connection } => {
-                self.end(connection, QueueState::Closed("disconnected".to_owned()))?;
-            }
-            CmEvent::AdapterRemoved { connection } => {
-                self.end(connection, QueueState::Closed("adapter removed".to_owned()))?;
-            }
-            // Nothing listens here.
-            CmEvent::ListenerRemoved { .. } => {}
-            CmEvent::ConnectRequest(request) => self.manager.reject(request.connection, &[])?,
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, connection: ConnectionId, state: QueueState) -> Result<(), InitiatorError> {
-        if let Some(queue) = find(&mut self.queues, connection) {
-            // What arrived before the end counts.
-            queue.poll(&mut false)?;
-            queue.end(&mut *self.manager, state);
-        }
-        Ok(())
+        self.endpoints.turn()
     }
 
     /// Where the queue is.
@@ -229,12 +150,13 @@ impl NvmeHost {
 
     /// Starts an orderly disconnect; turn until the queue is `Closed`.
     pub fn disconnect(&mut self, queue: QueueHandle) -> Result<(), InitiatorError> {
-        let queue = &mut self.queues[queue.0];
+        let queue = &mut self.endpoints[queue.0];
         if queue.is_alive() {
             if !matches!(queue.state, QueueState::Refused(_)) {
                 queue.state = QueueState::Closing;
             }
-            self.manager.disconnect(queue.id)?;
+            let id = queue.id;
+            self.endpoints.manager.disconnect(id)?;
         }
         Ok(())
     }
@@ -262,7 +184,7 @@ impl NvmeHost {
 
     /// Readable when the connection manager has something.
     pub fn event_fd(&self) -> BorrowedFd<'_> {
-        self.manager.event_fd()
+        self.endpoints.event_fd()
     }
 
     /// Turns, with a `pump` after each, until `done` has something.
@@ -271,14 +193,14 @@ impl NvmeHost {
         mut pump: impl FnMut(),
         mut done: impl FnMut(&mut Self) -> Option<T>,
     ) -> Result<T, InitiatorError> {
-        for _ in 0..self.patience {
+        for _ in 0..self.endpoints.patience {
             self.turn()?;
             if let Some(result) = done(self) {
                 return Ok(result);
             }
             pump();
         }
-        Err(InitiatorError::Stalled(self.patience))
+        Err(InitiatorError::Stalled(self.endpoints.patience))
     }
 
     /// Waits until it is decided whether the queue comes up; the state says how.
@@ -354,17 +276,10 @@ impl NvmeHost {
 
     fn queue(&self, queue: QueueHandle) -> &Queue {
         // Queues are never removed, and handles are made by `connect` alone.
-        &self.queues[queue.0]
+        &self.endpoints[queue.0]
     }
 
     fn queue_mut(&mut self, queue: QueueHandle) -> &mut Queue {
-        &mut self.queues[queue.0]
+        &mut self.endpoints[queue.0]
     }
-}
-
-/// Only queues that are alive: the others are forgotten.
-fn find(queues: &mut [Queue], id: ConnectionId) -> Option<&mut Queue> {
-    queues
-        .iter_mut()
-        .find(|queue| queue.id == id && queue.is_alive())
 }

@@ -12,6 +12,7 @@ use pagecast_rdma::slots::Slots;
 use super::codec::{self, CQE_SIZE, Cqe, ProtocolError};
 use super::command::{Command, Data, Reply};
 use super::connect::{Connect, Connected};
+use crate::endpoints::{Ending, Endpoint};
 use crate::error::InitiatorError;
 use crate::memory::{Buffer, Piece};
 
@@ -187,59 +188,6 @@ impl Queue {
         &self.options
     }
 
-    /// The way is known: makes the queue pair, posts every receive, and asks for the connection.
-    pub(super) fn resolved(
-        &mut self,
-        manager: &mut dyn ConnectionManager,
-        adapter: Arc<dyn Adapter>,
-    ) -> Result<(), InitiatorError> {
-        let receives = self.options.receives.max(1);
-        let sends = self.options.sends.max(1);
-        let completions = adapter.completion_queue(sends + receives + 2)?;
-        let config = QueuePairConfig {
-            send_requests: sends,
-            receive_requests: receives,
-            send_sge: 1,
-        };
-        let queue_pair = manager.create_queue_pair(self.id, config, &completions)?;
-        let mut link = Link {
-            queue_pair,
-            completions,
-            sends: Slots::allocate(&*adapter, self.options.send_size, sends as usize)?,
-            free_sends: (0..sends as usize).rev().collect(),
-            receives: Slots::allocate(&*adapter, self.options.receive_size, receives as usize)?,
-            chain: Chain::default(),
-        };
-        for slot in 0..receives as usize {
-            link.post_receive(slot)?;
-        }
-        self.link = Some(link);
-        self.adapter = Some(adapter);
-        let private_data = match &self.options.private_data {
-            Some(raw) => raw.clone(),
-            None => codec::request(self.options.queue, self.options.entries).to_vec(),
-        };
-        let params = ConnectParams {
-            private_data: &private_data,
-            responder_resources: self.options.responder_resources,
-            initiator_depth: self.options.initiator_depth,
-            retry_count: 7,
-            rnr_retry_count: 7,
-        };
-        Ok(manager.connect(self.id, &params)?)
-    }
-
-    pub(super) fn established(&mut self, private_data: &[u8]) -> Result<(), InitiatorError> {
-        self.receive_entries = codec::accepted(private_data)?;
-        let Some(connect) = self.options.connect.clone() else {
-            self.state = QueueState::Established;
-            return Ok(());
-        };
-        let command = self.connect_command(&connect)?;
-        self.connect_cid = Some(self.send(&command)?);
-        Ok(())
-    }
-
     /// The Connect of this queue, with its data.
     pub(super) fn connect_command(&self, connect: &Connect) -> Result<Command, InitiatorError> {
         let command = connect.command(self.options.queue, self.options.entries);
@@ -259,18 +207,6 @@ impl Queue {
         Ok(Buffer::allocate(&**adapter, length)?)
     }
 
-    /// It is over: releases everything but the replies and events that came.
-    pub(super) fn end(&mut self, manager: &mut dyn ConnectionManager, state: QueueState) {
-        // A refused Connect stays refused, whoever disconnects then.
-        if !matches!(self.state, QueueState::Refused(_)) {
-            self.state = state;
-        }
-        self.link = None;
-        self.outstanding.clear();
-        self.abandoned.clear();
-        manager.forget(self.id);
-    }
-
     /// Whether there is a connection, or an attempt at one.
     pub(super) fn is_alive(&self) -> bool {
         let over = matches!(
@@ -282,24 +218,6 @@ impl Queue {
     }
 
     // --- what comes ----------------------------------------------------------------------------------------------
-
-    /// Takes what has completed. `Some` is the reason why the queue is over.
-    pub(super) fn poll(&mut self, progress: &mut bool) -> Result<Option<String>, InitiatorError> {
-        let mut batch = [Completion::default(); 16];
-        while let Some(link) = &mut self.link {
-            let count = link.completions.poll(&mut batch)?;
-            for completion in batch.get(..count).unwrap_or_default() {
-                *progress = true;
-                if let Some(why) = self.completed(completion)? {
-                    return Ok(Some(why));
-                }
-            }
-            if count < batch.len() {
-                break;
-            }
-        }
-        Ok(None)
-    }
 
     fn completed(&mut self, completion: &Completion) -> Result<Option<String>, InitiatorError> {
         let Some(link) = &mut self.link else {
@@ -516,6 +434,107 @@ impl Queue {
 
     pub(super) fn not_up(&self) -> InitiatorError {
         InitiatorError::QueueDown(self.state.clone())
+    }
+}
+
+impl Endpoint for Queue {
+    fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    fn is_alive(&self) -> bool {
+        self.is_alive()
+    }
+
+    fn resolved(
+        &mut self,
+        manager: &mut dyn ConnectionManager,
+        adapter: Arc<dyn Adapter>,
+    ) -> Result<(), InitiatorError> {
+        let receives = self.options.receives.max(1);
+        let sends = self.options.sends.max(1);
+        let completions = adapter.completion_queue(sends + receives + 2)?;
+        let config = QueuePairConfig {
+            send_requests: sends,
+            receive_requests: receives,
+            send_sge: 1,
+        };
+        let queue_pair = manager.create_queue_pair(self.id, config, &completions)?;
+        let mut link = Link {
+            queue_pair,
+            completions,
+            sends: Slots::allocate(&*adapter, self.options.send_size, sends as usize)?,
+            free_sends: (0..sends as usize).rev().collect(),
+            receives: Slots::allocate(&*adapter, self.options.receive_size, receives as usize)?,
+            chain: Chain::default(),
+        };
+        for slot in 0..receives as usize {
+            link.post_receive(slot)?;
+        }
+        self.link = Some(link);
+        self.adapter = Some(adapter);
+        let private_data = match &self.options.private_data {
+            Some(raw) => raw.clone(),
+            None => codec::request(self.options.queue, self.options.entries).to_vec(),
+        };
+        let params = ConnectParams {
+            private_data: &private_data,
+            responder_resources: self.options.responder_resources,
+            initiator_depth: self.options.initiator_depth,
+            retry_count: 7,
+            rnr_retry_count: 7,
+        };
+        Ok(manager.connect(self.id, &params)?)
+    }
+
+    fn established(&mut self, private_data: Vec<u8>) -> Result<(), InitiatorError> {
+        self.receive_entries = codec::accepted(&private_data)?;
+        let Some(connect) = self.options.connect.clone() else {
+            self.state = QueueState::Established;
+            return Ok(());
+        };
+        let command = self.connect_command(&connect)?;
+        self.connect_cid = Some(self.send(&command)?);
+        Ok(())
+    }
+
+    fn poll(&mut self, progress: &mut bool) -> Result<Option<String>, InitiatorError> {
+        let mut batch = [Completion::default(); 16];
+        while let Some(link) = &mut self.link {
+            let count = link.completions.poll(&mut batch)?;
+            for completion in batch.get(..count).unwrap_or_default() {
+                *progress = true;
+                if let Some(why) = self.completed(completion)? {
+                    return Ok(Some(why));
+                }
+            }
+            if count < batch.len() {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    fn end(&mut self, manager: &mut dyn ConnectionManager, ending: Ending) {
+        let state = match ending {
+            Ending::Rejected {
+                reason,
+                private_data,
+            } => {
+                let status = codec::refused(&private_data).ok();
+                QueueState::Rejected { reason, status }
+            }
+            Ending::Failed(why) if self.connected.is_none() => QueueState::Failed(why),
+            Ending::Failed(why) | Ending::Closed(why) => QueueState::Closed(why),
+        };
+        // A refused Connect stays refused, whoever disconnects then.
+        if !matches!(self.state, QueueState::Refused(_)) {
+            self.state = state;
+        }
+        self.link = None;
+        self.outstanding.clear();
+        self.abandoned.clear();
+        manager.forget(self.id);
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) enum Device {
     /// One more device
     ///
     /// Opens a file or a block device, or takes memory, and keeps it in the configuration under NAME. Nobody sees it before it is mapped
-    /// (`pagecast group map`). Without options it has the defaults of the configuration file: blocks of 512 bytes, a volatile write
+    /// (`pagecast group map`). A relative path is relative to the directory that this command is run in. Without options it has the defaults of the configuration file: blocks of 512 bytes, a volatile write
     /// cache, zero copy as this machine is able to, reservations, and identities that follow from NAME.
     #[command(after_help = "\
 Examples:
@@ -66,9 +66,9 @@ pub(crate) struct Add {
     #[command(flatten)]
     store: Store,
 
-    /// The path of a --backend that has one, as in the configuration file: relative to it unless it begins with '/'
+    /// The path of a --backend that has one
     #[arg(long, value_name = "PATH", requires = "backend", conflicts_with_all = ["file", "block", "memory"])]
-    path: Option<String>,
+    path: Option<PathBuf>,
 
     /// The size of a --backend that has one
     #[arg(long, value_name = "SIZE", requires = "backend", conflicts_with_all = ["file", "block", "memory"])]
@@ -110,7 +110,7 @@ pub(crate) struct Add {
     #[arg(long, value_name = "TEXT")]
     serial: Option<String>,
 
-    /// NAA designator, 16 hex digits, instead of one that follows from the name
+    /// NAA designator, 16 or 32 hex digits, instead of one that follows from the name
     #[arg(long, value_name = "HEX")]
     naa: Option<String>,
 
@@ -165,7 +165,7 @@ impl Add {
             .store
             .params()?
             .with("name", self.name)
-            .maybe("path", self.path)
+            .maybe("path", self.path.as_deref().map(absolute).transpose()?)
             .maybe("size", self.size)
             .maybe("block_size", self.block_size)
             .flag("read_only", self.read_only)

@@ -39,13 +39,15 @@ Examples:
     #[command(after_help = "\
 Examples:
   pagecast group map store web 1 disk1
-  pagecast group map store web 2 iso --read-only")]
+  pagecast group map store web 2 iso --read-only
+  pagecast group map store web 1 disk2 --replace              another device, in one step
+  pagecast group map store web 1 disk2 --replace --read-only  the same one, for reading only")]
     Map {
         /// The target's name
         target: String,
         /// The group's name
         group: String,
-        /// A number that is free in the group, from 0 to 16383
+        /// A number from 0 to 16383, which is free in the group unless it is to be replaced
         #[arg(value_parser = values::lun_number)]
         lun: u64,
         /// The device's name
@@ -53,6 +55,9 @@ Examples:
         /// The group's initiators may not write
         #[arg(long)]
         read_only: bool,
+        /// Also if the number is mapped: it is this device from now on, and writable unless --read-only is given
+        #[arg(long)]
+        replace: bool,
     },
     /// A number of a group is free again
     ///
@@ -129,12 +134,14 @@ impl Group {
                 lun,
                 device,
                 read_only,
+                replace,
             } => (
                 "group.map",
                 named(target, group)
                     .with("lun", lun)
                     .with("device", device)
-                    .flag("read_only", read_only),
+                    .flag("read_only", read_only)
+                    .flag("replace", replace),
             ),
             Self::Unmap { target, group, lun } => {
                 ("group.unmap", named(target, group).with("lun", lun))

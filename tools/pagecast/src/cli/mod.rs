@@ -1,6 +1,7 @@
 //! The command line itself.
 
 mod config;
+mod credentials;
 mod device;
 mod group;
 mod initiator;
@@ -18,6 +19,7 @@ use clap_complete::Shell;
 use serde_json::{Value, json};
 
 pub(crate) use config::{Import, Source};
+pub(crate) use credentials::SecretFile;
 use params::Params;
 
 /// The daemon answered, and said no; or a file cannot be read, written or understood.
@@ -91,6 +93,12 @@ pub(crate) enum Command {
     /// Which initiators a group admits
     #[command(subcommand)]
     Initiator(initiator::Initiator),
+    /// What iSCSI and iSER initiators prove who they are with
+    #[command(subcommand)]
+    Chap(credentials::Chap),
+    /// What NVMe hosts prove who they are with: DH-HMAC-CHAP
+    #[command(subcommand)]
+    Dhchap(credentials::Dhchap),
     /// Who is logged in
     #[command(subcommand)]
     Session(session::Session),
@@ -105,7 +113,7 @@ pub(crate) enum Command {
     /// Reads a list of changes in JSON, {"method": ..., "params": {...}} each, from FILE or from standard input, and hands them to the
     /// daemon as one. The methods are those of the commands that change something: device.add and device.remove, target.add and
     /// target.remove, portal.add and portal.remove, group.add, group.remove, group.map and group.unmap, initiator.add,
-    /// initiator.move and initiator.remove. `pagecast rpc schema` lists their parameters.
+    /// initiator.move and initiator.remove, chap.set and chap.remove, dhchap.set and dhchap.remove. `pagecast rpc schema` lists their parameters.
     ///
     /// Each change may build upon those before it. Only the whole has to be a good configuration, and initiators see nothing of what is
     /// between: a LUN that is unmapped and mapped again to the same device is not touched.
@@ -242,6 +250,8 @@ impl Request {
 pub(crate) enum Action {
     /// One call, and its result.
     Call(Request),
+    /// A call, some of whose parameters are in files.
+    WithSecrets(Request, Vec<SecretFile>),
     /// A call with what is in a file.
     Transaction(Option<PathBuf>),
     Events,
@@ -249,6 +259,16 @@ pub(crate) enum Action {
     Import(Import),
     Completions(Shell),
     Man(Option<PathBuf>),
+}
+
+impl Request {
+    /// The same, with one more parameter.
+    pub(crate) fn with(mut self, key: &str, value: String) -> Self {
+        if let Value::Object(params) = &mut self.params {
+            params.insert(key.to_owned(), value.into());
+        }
+        self
+    }
 }
 
 impl From<Request> for Action {
@@ -267,6 +287,8 @@ impl Command {
             Self::Portal(portal) => portal.request().into(),
             Self::Group(group) => group.request()?.into(),
             Self::Initiator(initiator) => initiator.request().into(),
+            Self::Chap(chap) => chap.action()?,
+            Self::Dhchap(dhchap) => dhchap.action()?,
             Self::Session(session) => session.request().into(),
             Self::Reservation(reservation) => reservation.request().into(),
             Self::Config(config) => config.action()?,

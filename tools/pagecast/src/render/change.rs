@@ -43,7 +43,11 @@ fn consequences(report: Fields<'_>) -> String {
 /// `group lab -> backup, LUN 1 gone, LUN 2 new`, of a report or an event.
 pub(super) fn reassignment(session: Fields<'_>, before: &str) -> String {
     if !session.has("group") {
-        return "closed: nothing admits it any more".to_owned();
+        return match session.text("closed").as_str() {
+            "not-authenticated" => "closed: it has not proved what its group asks for now",
+            _ => "closed: nothing admits it any more",
+        }
+        .to_owned();
     }
     let group = session.text("group");
     let mut text = if group == before {
@@ -77,4 +81,27 @@ pub(super) fn reassignment(session: Fields<'_>, before: &str) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn why_sessions_are_closed() {
+        for (closed, expected) in [
+            (json!("not-admitted"), "closed: nothing admits it any more"),
+            (
+                json!("not-authenticated"),
+                "closed: it has not proved what its group asks for now",
+            ),
+            // Of a daemon that is older than we are.
+            (json!(null), "closed: nothing admits it any more"),
+        ] {
+            let session = json!({ "group": null, "closed": closed });
+            assert_eq!(reassignment(Fields(&session), "web"), expected);
+        }
+    }
 }

@@ -19,7 +19,7 @@ pub(super) fn device_list(result: Fields<'_>) -> String {
     for device in result.items("devices") {
         table.row(vec![
             device.text("name"),
-            device.text("state"),
+            state_in_short(device),
             device.text("backend"),
             bytes(device.number("size")),
             device.inner("zero_copy").text("mode"),
@@ -124,6 +124,14 @@ pub(super) fn counters(list: &mut List, counters: Fields<'_>) {
         ),
     );
     list.add("errors", counters.text("errors"));
+}
+
+/// `online`, `offline`; why it is so does not fit in.
+fn state_in_short(device: Fields<'_>) -> String {
+    match &*device.text("state") {
+        "online" if device.has("why") => "online, misplaced".to_owned(),
+        state => state.to_owned(),
+    }
 }
 
 /// `online`, `offline: why`.

@@ -30,9 +30,8 @@ pub(crate) fn render(method: &str, result: &Value) -> String {
         "device.resize" => device::resize(result),
         "device.add" | "device.remove" | "target.add" | "target.remove" | "portal.add"
         | "portal.remove" | "group.add" | "group.remove" | "group.map" | "group.unmap"
-        | "initiator.add" | "initiator.move" | "initiator.remove" | "transaction" => {
-            change::change(result)
-        }
+        | "initiator.add" | "initiator.move" | "initiator.remove" | "chap.set" | "chap.remove"
+        | "dhchap.set" | "dhchap.remove" | "transaction" => change::change(result),
         "config.reload" => change::reload(result),
         "reservation.show" => reservation::reservations(result),
         "reservation.clear" => reservation::cleared(result),
@@ -87,9 +86,10 @@ fn stats(stats: Fields<'_>) -> String {
     list.add(
         "shards",
         format!(
-            "{}, I/O by {}",
+            "{}, I/O by {} ({})",
             stats.text("shards"),
-            stats.text("io_engine")
+            stats.text("io_engine"),
+            stats.text("io_engine_why")
         ),
     );
     list.add("sessions", stats.text("sessions"));

@@ -54,6 +54,14 @@ pub(super) fn target(target: Fields<'_>) -> String {
     if target.has("chap") {
         list.add("chap", chap_names(chap));
     }
+    if target.has("dhchap") {
+        let both = target.inner("dhchap").has("controller_key");
+        let text = match both {
+            true => "hosts have a key, and the target has one",
+            false => "hosts have a key",
+        };
+        list.add("dhchap", text.to_owned());
+    }
     list.add("sessions", target.text("sessions"));
     let mut text = format!("{}\n{}", target.text("name"), list.lines("  "));
 
@@ -70,7 +78,7 @@ pub(super) fn target(target: Fields<'_>) -> String {
     text.push_str(&portals.lines("  "));
 
     text.push_str("\nGroups\n");
-    let mut groups = Table::new(&["GROUP", "INITIATORS", "CHAP", "LUNS"]);
+    let mut groups = Table::new(&["GROUP", "INITIATORS", "CHAP", "DHCHAP", "LUNS"]);
     for group in target.items("groups") {
         groups.row(vec![
             group.text("name"),
@@ -78,6 +86,10 @@ pub(super) fn target(target: Fields<'_>) -> String {
             match group.inner("chap") {
                 Fields(Value::Null) => String::new(),
                 chap => chap.text("user"),
+            },
+            match group.has("dhchap") {
+                true => "yes".to_owned(),
+                false => String::new(),
             },
             luns(group),
         ]);
@@ -91,17 +103,35 @@ pub(super) fn target(target: Fields<'_>) -> String {
 }
 
 pub(super) fn group_list(result: Fields<'_>) -> String {
-    let mut table = Table::new(&["TARGET", "GROUP", "SESSIONS", "INITIATORS", "LUNS"]);
+    let header = [
+        "TARGET",
+        "GROUP",
+        "SESSIONS",
+        "CHAP",
+        "DHCHAP",
+        "INITIATORS",
+        "LUNS",
+    ];
+    let mut table = Table::new(&header);
     for group in result.items("groups") {
         table.row(vec![
             group.text("target"),
             group.text("name"),
             group.text("sessions"),
+            match group.has("chap") {
+                true => group.text("chap"),
+                false => "-".to_owned(),
+            },
+            yes_or_dash(group.flag("dhchap")),
             initiators(group),
             luns(group),
         ]);
     }
     table.lines("")
+}
+
+fn yes_or_dash(yes: bool) -> String {
+    if yes { "yes" } else { "-" }.to_owned()
 }
 
 /// Whom a group admits.

@@ -64,6 +64,10 @@ fn patterns_that_are_not_added_or_removed() {
             "refused: group web of target store has \"10.0.0.7\" already; there is nothing to do",
         ),
         (
+            add("web", "IQN.2026-11.org.EXAMPLE:web1"),
+            "refused: group web of target store has \"iqn.2026-11.org.example:web1\" already; there is nothing to do",
+        ),
+        (
             add("web", "!"),
             "invalid: initiator: \"!\" is not an initiator pattern; give an initiator's name, with '*' and '?' for what may vary \
              and a leading '!' for \"not\"; \"*\" is everybody",
@@ -240,4 +244,55 @@ fn a_group_is_not_opened_by_taking_somebody_out() {
     for edit in [remove("i", "iqn.c"), remove("all", "iqn.d")] {
         document.edited(&[edit]).expect("as it was");
     }
+}
+
+/// Access groups do not tell capitals from small letters, and neither does who takes somebody out.
+#[test]
+fn whoever_is_taken_out_is_out_in_whatever_letters() {
+    let text = r#"{ "targets": [ { "name": "store", "groups": [
+        { "name": "g", "initiators": ["iqn.r:1", "iqn.r:2", "IQN.R:1", "!IQN.R:3"] },
+        { "name": "h", "initiators": ["Iqn.H:1"] } ] } ] }"#;
+    let (document, config) = document(text);
+    assert_eq!(
+        config.warnings(),
+        [
+            "target store, group g: \"initiators\" has \"IQN.R:1\" more than once, first as \"iqn.r:1\"; keep one of them: case \
+             does not count"
+        ]
+    );
+    let groups = |edit: Edit| {
+        let (_, config) = document.edited(&[edit]).expect("done");
+        assert!(config.warnings().is_empty());
+        let groups = config.targets[0].groups.iter();
+        groups
+            .map(|group| group.initiators.join(" "))
+            .collect::<Vec<_>>()
+    };
+    for name in ["iqn.r:1", "IQN.R:1", "iqn.R:1"] {
+        assert_eq!(groups(remove("g", name)), ["iqn.r:2 !IQN.R:3", "Iqn.H:1"]);
+        for from in [None, Some("g")] {
+            let moved = groups(to(name, from, "h"));
+            assert_eq!(moved, ["iqn.r:2 !IQN.R:3", "Iqn.H:1 iqn.r:1"]);
+        }
+    }
+    let refused = |edit: Edit| document.edited(&[edit]).expect_err("refused").to_string();
+    assert_eq!(
+        refused(add("g", "iqn.R:2")),
+        "group g of target store has \"iqn.r:2\" already; there is nothing to do"
+    );
+    assert!(refused(remove("g", "!iqn.r:1")).starts_with("there is no pattern \"!iqn.r:1\""));
+
+    // Where it is in both, it stays in neither unnoticed.
+    let edits = [add("g", "IQN.h:1"), to("iqn.h:1", Some("h"), "g")];
+    assert_eq!(
+        document.edited(&edits).expect_err("there").to_string(),
+        "changes[1]: group g of target store has \"IQN.h:1\" already; `pagecast initiator remove` takes it out of the other one"
+    );
+    assert_eq!(
+        document
+            .edited(&[add("g", "IQN.h:1"), to("iqn.h:1", None, "g")])
+            .expect_err("in two")
+            .to_string(),
+        "changes[1]: several groups of target store have \"iqn.h:1\": g, h; say which one it is to leave (\"from\", --from)"
+    );
 }

@@ -7,7 +7,17 @@ fn map(group: &str, lun: u16, device: &str, read_only: bool) -> Edit {
         lun,
         device: device.to_owned(),
         read_only,
+        replace: false,
     }
+}
+
+/// The same, whatever the number is by now.
+fn replace(group: &str, lun: u16, device: &str, read_only: bool) -> Edit {
+    let mut edit = map(group, lun, device, read_only);
+    if let Edit::Map { replace, .. } = &mut edit {
+        *replace = true;
+    }
+    edit
 }
 
 fn unmap(group: &str, lun: u16) -> Edit {
@@ -45,11 +55,11 @@ fn luns_that_are_not_mapped() {
     for (edit, expected) in [
         (
             map("web", 0, "ram0", false),
-            "refused: LUN 0 of group web of target store is device disk0 already; unmap it first, or take another: 1 is free",
+            "refused: LUN 0 of group web of target store is device disk0 already; replace it (\"replace\", --replace), or take another: 1 is free",
         ),
         (
             map("web", 5, "ram0", false),
-            "refused: LUN 5 of group web of target store is device disk1 already; unmap it first, or take another: 1 is free",
+            "refused: LUN 5 of group web of target store is device disk1 already; replace it (\"replace\", --replace), or take another: 1 is free",
         ),
         (
             map("web", 16384, "ram0", false),
@@ -81,6 +91,37 @@ fn luns_that_are_not_mapped() {
 }
 
 #[test]
+fn luns_are_replaced_where_they_are() {
+    changes(
+        replace("web", 0, "ram0", false),
+        &[(r#""0": "disk0","#, r#""0": "ram0","#)],
+    );
+    changes(
+        replace("web", 5, "disk1", false),
+        &[(
+            r#""5": { "read_only": true, "device": "disk1" }"#,
+            r#""5": "disk1""#,
+        )],
+    );
+    changes(
+        replace("db", 0, "disk1", true),
+        &[(
+            r#"{ "0": "disk1" }"#,
+            r#"{ "0": { "device": "disk1", "read_only": true } }"#,
+        )],
+    );
+    // One that is free is mapped, and what is not there is no device.
+    changes(
+        replace("web", 1, "ram0", false),
+        &[(r#""0": "disk0","#, r#""0": "disk0", "1": "ram0","#)],
+    );
+    assert_eq!(
+        refused(replace("web", 0, "ram", false)),
+        "not found: there is no device \"ram\"; did you mean `ram0`?"
+    );
+}
+
+#[test]
 fn luns_are_unmapped() {
     changes(unmap("db", 0), &[(r#"{ "0": "disk1" }"#, "{}")]);
     changes(
@@ -102,7 +143,7 @@ fn a_map_that_is_full() {
     let error = full.edited(&[map("g", 9, "d", false)]).expect_err("full");
     assert_eq!(
         error.to_string(),
-        "LUN 9 of group g of target store is device d already; unmap it first"
+        "LUN 9 of group g of target store is device d already; replace it (\"replace\", --replace)"
     );
     let swapped = full.edited(&[unmap("g", 9), map("g", 9, "d", true)]);
     let (swapped, config) = swapped.unwrap();

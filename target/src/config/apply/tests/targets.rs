@@ -80,8 +80,17 @@ fn targets_that_are_not_added() {
         ),
         (
             json!({ "name": "new", "iqn": "iqn.2026-11.io.pagecast:store" }),
-            "config: the configuration after the change: targets[2].iqn: the iSCSI name \"iqn.2026-11.io.pagecast:store\" is already \
-             that of targets[0].iqn; give each target its own \"iqn\"",
+            "config: the configuration after the change: targets[2].iqn: the iSCSI name \"iqn.2026-11.io.pagecast:store\" of \
+             target new is already that of targets[0].iqn (target store); give each target its own \"iqn\", in which capitals do not count",
+        ),
+        (
+            json!({ "name": "new", "groups": [ { "name": "g", "initiators": ["iqn.a:1", "IQN.A:1"] } ] }),
+            "invalid: groups[0].initiators[1]: \"IQN.A:1\" is there already, as \"iqn.a:1\"; leave one of them out: case does not count",
+        ),
+        (
+            json!({ "name": "STORE" }),
+            "config: the configuration after the change: targets[2].iqn: the iSCSI name \"iqn.2026-11.io.pagecast:store\" of \
+             target STORE is already that of targets[0].iqn (target store); give each target its own \"iqn\", in which capitals do not count",
         ),
     ] {
         assert_eq!(refused(Edit::AddTarget(target)), expected);
@@ -246,6 +255,15 @@ fn groups_that_are_not_added_or_removed() {
         (
             add_group("store", json!({ "name": "new", "default": true }), None),
             "refused: group rest of target store is the default already; remove that group first, or leave \"default\" out",
+        ),
+        (
+            add_group(
+                "store",
+                json!({ "name": "new", "initiators": ["*", "A", "*", "a"] }),
+                None,
+            ),
+            "invalid: initiators[2]: \"*\" is there already, as \"*\"; leave one of them out: case does not count; \
+             initiators[3]: \"a\" is there already, as \"A\"; leave one of them out: case does not count",
         ),
         (
             add_group("store", json!({ "name": "new" }), None),

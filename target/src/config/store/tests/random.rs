@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::config::document::Problems;
+use crate::config::edit::Scheme;
 use crate::config::target::Portal;
 use crate::config::tree;
 
@@ -99,6 +100,11 @@ fn new_group() -> impl Strategy<Value = Value> {
     )
 }
 
+fn new_chap() -> impl Strategy<Value = Value> {
+    let secret = one_of(&["correct horse", "battery staple", "short"]);
+    secret.prop_map(|secret| json!({ "user": "u", "secret": secret }))
+}
+
 fn new_target() -> impl Strategy<Value = Value> {
     let portals = prop::collection::vec(new_portal(), 0..2);
     let groups = prop::collection::vec(new_group(), 0..2);
@@ -120,10 +126,15 @@ fn edit() -> impl Strategy<Value = Edit> {
         2 => (target(), new_group(), prop::option::of(group()))
             .prop_map(|(target, group, before)| Edit::AddGroup { target, group, before }),
         1 => (target(), group()).prop_map(|(target, name)| Edit::RemoveGroup { target, name }),
-        4 => (target(), group(), 0..4_u16, device(), any::<bool>()).prop_map(
-            |(target, group, lun, device, read_only)| Edit::Map { target, group, lun, device, read_only }
+        4 => (target(), group(), 0..4_u16, device(), any::<bool>(), any::<bool>()).prop_map(
+            |(target, group, lun, device, read_only, replace)| Edit::Map { target, group, lun, device, read_only, replace }
         ),
         2 => (target(), group(), 0..4_u16).prop_map(|(target, group, lun)| Edit::Unmap { target, group, lun }),
+        2 => (target(), prop::option::of(group()), new_chap()).prop_map(|(target, group, credentials)| {
+            Edit::SetCredentials { target, group, scheme: Scheme::Chap, credentials }
+        }),
+        1 => (target(), prop::option::of(group()))
+            .prop_map(|(target, group)| Edit::RemoveCredentials { target, group, scheme: Scheme::Chap }),
         3 => (target(), group(), pattern())
             .prop_map(|(target, group, initiator)| Edit::AddInitiator { target, group, initiator }),
         4 => (target(), pattern(), prop::option::of(group()), group())
@@ -181,6 +192,24 @@ fn without(document: &Document, edit: &Edit) -> Node {
             if let Some(luns) = tree::fields_mut(group, "luns") {
                 luns.retain(|(key, _)| *key != lun.to_string());
             }
+        }
+        Edit::SetCredentials {
+            target,
+            group,
+            scheme,
+            ..
+        }
+        | Edit::RemoveCredentials {
+            target,
+            group,
+            scheme,
+        } => {
+            let target = in_target(&mut root, target);
+            let owner = match group {
+                Some(group) => in_group(target, group),
+                None => target,
+            };
+            tree::take(owner, scheme.key());
         }
         Edit::AddInitiator {
             target,

@@ -239,3 +239,34 @@ fn shutdown() {
     assert_eq!(message.then, Then::Close);
     rig.nothing_to_send();
 }
+
+#[test]
+fn luns_that_changed() {
+    let mut rig = Rig::new(Datamover::Tcp, 1);
+    rig.connection.luns_changed();
+    rig.nothing_to_send();
+    let mut rig = Rig::discovery(Datamover::Tcp, 1);
+    rig.connection.luns_changed();
+    rig.nothing_to_send();
+
+    let mut rig = Rig::normal("");
+    // Who has not been told yet is told once.
+    rig.connection.luns_changed();
+    rig.connection.luns_changed();
+    let message = rig.sent();
+    assert_eq!(message.opcode(), opcode::ASYNC_MESSAGE);
+    assert_eq!((message.bhs[36], message.stat_sn()), (0, 1001));
+    assert_eq!((message.itt(), message.then), (RESERVED_TAG, Then::GoOn));
+    assert_eq!(message.data[..2], [0, 18]);
+    assert_eq!(
+        (message.data[4] & 15, &message.data[14..16]),
+        (6, &[0x3f, 0x0e][..])
+    );
+    rig.nothing_to_send();
+    rig.connection.luns_changed();
+    assert_eq!(rig.sent().stat_sn(), 1002);
+    rig.connection.drop_session();
+    rig.connection.luns_changed();
+    assert_eq!(rig.sent().bhs[36], 3);
+    rig.nothing_to_send();
+}

@@ -98,15 +98,31 @@ fn disk(
             "in pagecast it begins at the directory of the configuration; make it absolute",
         );
     }
+    // How LIO writes, and what it tells hosts of it: what they are told decides when they flush.
     let write_back = storage.flag(notes, "write_back").unwrap_or(false);
-    let reported = attributes
-        .and_then(|attributes| attributes.flag(notes, "emulate_write_cache"))
-        .unwrap_or(false);
-    let write_cache = write_back || reported;
+    let told = attributes.and_then(|attributes| attributes.flag(notes, "emulate_write_cache"));
+    let write_cache = told.unwrap_or(write_back);
+    if write_back && !write_cache {
+        notes.group(
+            &storage.place,
+            "write_back true with emulate_write_cache 0",
+            "LIO tells hosts that there is no write cache, and answers writes from one; hosts that are told so do not flush, so that here \
+             every write is durable before it is answered",
+            "remove \"write_cache\": false for speed: hosts are told of the cache then, and flush it when it matters",
+        );
+    } else if plugin == "fileio" && write_cache && !write_back {
+        notes.group(
+            &storage.place,
+            "write_back false with emulate_write_cache 1",
+            "LIO tells hosts of a write cache, and has every write on the disk before it is answered (O_DSYNC); here hosts are told the same, and \
+             what they flush is on the disk",
+            "set \"write_cache\": false to have every write durable before it is answered",
+        );
+    }
     if plugin != "block" {
         return (Store::File(path.to_owned()), write_cache);
     }
-    if !write_cache {
+    if !write_cache && !write_back {
         notes.group(
             &storage.place,
             "write_back false",

@@ -228,3 +228,44 @@ fn one_acl() {
         &["index is not a number", "tpg_lun is not a number"],
     );
 }
+
+/// What hosts are told of a cache, and whether there is one, are two things in LIO.
+#[test]
+fn write_caches() {
+    let told_none =
+        "write_back true with emulate_write_cache 0: LIO tells hosts that there is no write cache";
+    let told_one = "write_back false with emulate_write_cache 1: LIO tells hosts of a write cache";
+    for (plugin, write_back, told, write_cache, note) in [
+        ("fileio", true, Some(1), true, None),
+        ("fileio", true, None, true, None),
+        ("fileio", true, Some(0), false, Some(told_none)),
+        ("fileio", false, Some(0), false, None),
+        ("fileio", false, None, false, None),
+        ("fileio", false, Some(1), true, Some(told_one)),
+        ("block", true, Some(0), false, Some(told_none)),
+        ("block", false, Some(0), false, Some("write_back false: ")),
+        // Blocks are not opened with O_DSYNC whatever it says.
+        ("block", false, Some(1), true, None),
+    ] {
+        let mut attributes = json!({});
+        if let Some(told) = told {
+            attributes["emulate_write_cache"] = json!(told);
+        }
+        let imported = good(lio(&json!({
+            "storage_objects": [{ "plugin": plugin, "name": "d", "dev": "/dev/d", "wwn": "d",
+                                  "write_back": write_back, "attributes": attributes }],
+            "targets": [],
+        })
+        .to_string()));
+        let case = format!("{plugin} {write_back} {told:?}: {:?}", imported.unmapped);
+        let found = at(&imported, "/devices/0").get("write_cache");
+        assert_eq!(found.is_none(), write_cache, "{case}");
+        assert_eq!(found, (!write_cache).then_some(&json!(false)), "{case}");
+        let mut notes = imported.unmapped.iter().map(ToString::to_string);
+        let about = notes.find(|text| text.contains("write_back"));
+        match note {
+            Some(note) => assert!(about.is_some_and(|text| text.contains(note)), "{case}"),
+            None => assert_eq!(about, None, "{case}"),
+        }
+    }
+}
