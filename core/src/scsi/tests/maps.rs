@@ -10,31 +10,31 @@ use super::reserve_hosts::*;
 use crate::block::BlockOp;
 use crate::reservations::Access;
 
-const READY: [u8; 6] = [0; 6];
-const INQUIRY: [u8; 6] = [0x12, 0, 0, 0, 96, 0];
-const READ: [u8; 10] = [0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0];
-const WRITE: [u8; 10] = [0x2a, 0, 0, 0, 0, 0, 0, 0, 1, 0];
-const RESERVE: [u8; 6] = [0x16, 0, 0, 0, 0, 0];
-const STOP: [u8; 6] = [0x1b, 0, 0, 0, 0, 0];
-const REPORT_LUNS: [u8; 12] = [0xa0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0];
-const MODE_SENSE_6: [u8; 6] = [0x1a, 0, 0x3f, 0, 255, 0];
+pub(super) const READY: [u8; 6] = [0; 6];
+pub(super) const INQUIRY: [u8; 6] = [0x12, 0, 0, 0, 96, 0];
+pub(super) const READ: [u8; 10] = [0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+pub(super) const WRITE: [u8; 10] = [0x2a, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+pub(super) const RESERVE: [u8; 6] = [0x16, 0, 0, 0, 0, 0];
+pub(super) const STOP: [u8; 6] = [0x1b, 0, 0, 0, 0, 0];
+pub(super) const REPORT_LUNS: [u8; 12] = [0xa0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0];
+pub(super) const MODE_SENSE_6: [u8; 6] = [0x1a, 0, 0x3f, 0, 255, 0];
 /// UNMAP of 8 blocks.
-const UNMAP: [u8; 10] = [0x42, 0, 0, 0, 0, 0, 0, 0, 24, 0];
-const UNMAP_LIST: [u8; 24] = [
+pub(super) const UNMAP: [u8; 10] = [0x42, 0, 0, 0, 0, 0, 0, 0, 24, 0];
+pub(super) const UNMAP_LIST: [u8; 24] = [
     0, 22, 0, 16, 0, 0, 0, 0, //
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0,
 ];
 
 /// Disks with identifiers and names of their own, that a session of a host may see.
-struct Maps {
-    units: Vec<Arc<LogicalUnit>>,
-    session: Arc<ScsiSession>,
-    channel: ScsiChannel,
+pub(super) struct Maps {
+    pub(super) units: Vec<Arc<LogicalUnit>>,
+    pub(super) session: Arc<ScsiSession>,
+    pub(super) channel: ScsiChannel,
 }
 
 impl Maps {
     /// Of a session that sees the first of them as LUN 0, and the second as LUN 1.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let unit = |number: u8| {
             let identity = Identity::new(format!("s{number}"), Naa::local(number.into()));
             let model = DiskModel {
@@ -56,12 +56,12 @@ impl Maps {
     }
 
     /// Maps units by their places to numbers.
-    fn map(&self, map: &[(u32, usize)]) -> LunChanges {
+    pub(super) fn map(&self, map: &[(u32, usize)]) -> LunChanges {
         self.map_with(map, &[])
     }
 
     /// The same, and write protected by some numbers.
-    fn map_with(&self, map: &[(u32, usize)], read_only: &[u32]) -> LunChanges {
+    pub(super) fn map_with(&self, map: &[(u32, usize)], read_only: &[u32]) -> LunChanges {
         let map: Vec<_> = (map.iter())
             .map(|(number, unit)| (*number, &self.units[*unit]))
             .collect();
@@ -72,7 +72,7 @@ impl Maps {
         self.session.set_luns(&map)
     }
 
-    fn plan(&mut self, lun: u8, cdb: &[u8]) -> Plan {
+    pub(super) fn plan(&mut self, lun: u8, cdb: &[u8]) -> Plan {
         let lun = [0, lun, 0, 0, 0, 0, 0, 0];
         self.channel.plan(&Command {
             lun,
@@ -82,7 +82,7 @@ impl Maps {
 
     /// The sense codes that commands end with until one is good, once the host has looked who is there.
     #[track_caller]
-    fn told(&mut self, lun: u8) -> Vec<SenseCode> {
+    pub(super) fn told(&mut self, lun: u8) -> Vec<SenseCode> {
         respond(self.plan(lun, &INQUIRY));
         let mut told = Vec::new();
         loop {
@@ -96,7 +96,7 @@ impl Maps {
     }
 
     #[track_caller]
-    fn fetched(&mut self, lun: u8, cdb: &[u8]) -> PendingParameters {
+    pub(super) fn fetched(&mut self, lun: u8, cdb: &[u8]) -> PendingParameters {
         match self.plan(lun, cdb) {
             Plan::Parameters { pending, .. } => pending,
             other => panic!("no parameters: {other:?}"),
@@ -105,7 +105,7 @@ impl Maps {
 }
 
 /// A host that sees the unit besides.
-fn other(unit: &Arc<LogicalUnit>) -> ScsiChannel {
+pub(super) fn other(unit: &Arc<LogicalUnit>) -> ScsiChannel {
     host(unit, &srp(9))
 }
 
@@ -136,112 +136,6 @@ fn what_changed_is_said() {
         changes(&[limit - 1], &[2], &[])
     );
     assert_eq!(maps.map(&[]), changes(&[], &[0, limit - 1], &[1]));
-}
-
-#[test]
-fn a_read_only_mapping_is_like_a_read_only_disk() {
-    let map = |model: DiskModel, read_only| {
-        let unit = Arc::new(unit_of(model));
-        let map = match read_only {
-            true => protected(&[(0, &unit)]),
-            false => luns(&[(0, &unit)]),
-        };
-        ScsiSession::new(port(), Some(srp(1)), &map).channel()
-    };
-    let model = || DiskModel {
-        limits: Limits {
-            max_atomic_blocks: 8,
-            ..thin_model().limits
-        },
-        ..thin_model()
-    };
-    let disk = DiskModel {
-        read_only: true,
-        ..model()
-    };
-    let channels = || [map(disk.clone(), false), map(model(), true)];
-    let mut refused = 0;
-    for row in ROWS {
-        let mut cdb = vec![0; row.usage.len()];
-        (cdb[0], cdb[1]) = (row.opcode, row.service_action.unwrap_or(0));
-        let [disk, mapping] = channels().map(|mut channel| channel.plan(&command(&cdb)));
-        assert_eq!(format!("{disk:?}"), format!("{mapping:?}"), "{}", row.name);
-        if let Plan::Respond(response) = mapping
-            && response.sense.map(|sense| sense.code) == Some(codes::WRITE_PROTECTED)
-        {
-            refused += 1;
-        }
-    }
-    let writes = ROWS.iter().filter(|row| row.flags.has(Flags::WRITES));
-    assert_eq!(refused, writes.count());
-    // WP.
-    for [disk, mapping] in [
-        channels().map(|mut channel| data(&mut channel, &MODE_SENSE_6)),
-        channels().map(|mut channel| data(&mut channel, &[0x5a, 0, 0x3f, 0, 0, 0, 0, 0, 255, 0])),
-    ] {
-        assert_eq!(disk, mapping);
-    }
-    assert_eq!(data(&mut map(model(), true), &MODE_SENSE_6)[2], 0x90);
-    assert_eq!(data(&mut map(model(), false), &MODE_SENSE_6)[2], 0x10);
-}
-
-#[test]
-fn a_mapping_protects_for_its_own_nexus() {
-    let mut maps = Maps::new();
-    maps.map_with(&[(0, 0), (1, 1), (2, 0)], &[0]);
-    maps.told(0);
-    assert_eq!(
-        sense_of(&respond(maps.plan(0, &WRITE))).code,
-        codes::WRITE_PROTECTED
-    );
-    assert!(matches!(maps.plan(0, &READ), Plan::Block(_)));
-    // By another number, and for others.
-    maps.told(2);
-    assert!(matches!(maps.plan(2, &WRITE), Plan::Block(_)));
-    let mut other = other(&maps.units[0]);
-    assert!(matches!(other.plan(&command(&WRITE)), Plan::Block(_)));
-    assert_eq!(data(&mut other, &MODE_SENSE_6)[2], 0x10);
-}
-
-#[test]
-fn who_may_not_write_may_reserve() {
-    let mut maps = Maps::new();
-    maps.map_with(&[(0, 0), (1, 1)], &[0]);
-    maps.told(0);
-    register(&mut maps.channel, 1);
-    good(&mut maps.channel, 1, 3, &list(1, 0, 0));
-    let mut other = other(&maps.units[0]);
-    assert_eq!(status(&mut other, &READ), Status::ReservationConflict);
-    good(&mut maps.channel, 2, 3, &list(1, 0, 0));
-    assert_eq!(status(&mut other, &READ), Status::Good);
-}
-
-#[test]
-fn a_changed_protection_keeps_the_state() {
-    let mut maps = Maps::new();
-    assert_eq!(status(&mut maps.channel, &RESERVE), Status::Good);
-    assert_eq!(status(&mut maps.channel, &STOP), Status::Good);
-    for read_only in [&[0][..], &[]] {
-        assert!(maps.map_with(&[(0, 0), (1, 1)], read_only).is_empty());
-        // That is all that the host hears, and at that LUN alone.
-        let first = respond(maps.plan(0, &READY));
-        assert_eq!(sense_of(&first).code, codes::MODE_PARAMETERS_CHANGED);
-        assert_eq!(maps.told(1), []);
-        let protected = data(&mut maps.channel, &MODE_SENSE_6)[2] & 0x80 != 0;
-        assert_eq!(protected, !read_only.is_empty());
-        // Still reserved, still stopped.
-        let mut other = other(&maps.units[0]);
-        assert_eq!(status(&mut other, &READ), Status::ReservationConflict);
-        let stopped = respond(maps.plan(0, &READ));
-        assert_eq!(sense_of(&stopped).code, codes::UNIT_STOPPED);
-    }
-    // A reset does not make it writable, and so does not take this away.
-    maps.map_with(&[(0, 0), (1, 1)], &[0]);
-    maps.units[0].reset();
-    assert_eq!(
-        maps.told(0),
-        [codes::UNIT_RESET_OCCURRED, codes::MODE_PARAMETERS_CHANGED]
-    );
 }
 
 #[test]
@@ -495,78 +389,6 @@ fn parameters_are_for_the_unit_that_was_meant() {
     block(maps.channel.parameters(later, &UNMAP_LIST));
 }
 
-/// EXTENDED COPY of eight blocks from one unit to another.
-fn copy_list(maps: &Maps, source: usize, destination: usize) -> Vec<u8> {
-    let mut list = vec![7, 0, 0, 64, 0, 0, 0, 0, 0, 0, 0, 28, 0, 0, 0, 0];
-    for unit in [source, destination] {
-        list.extend([0xe4, 0, 0, 0, 1, 3, 0, 8]);
-        let name = maps.units[unit].model().identity.naa.as_bytes().to_vec();
-        assert_eq!(name.len(), 8);
-        list.extend(name);
-        list.extend([0; 12]);
-        list.extend(512_u32.to_be_bytes());
-    }
-    list.extend([2, 0, 0, 24, 0, 0, 0, 1, 0, 0, 0, 8]);
-    list.extend([0; 16]);
-    list
-}
-
-const COPY: [u8; 16] = [0x83, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 108, 0, 0];
-
-#[test]
-fn a_copy_reaches_what_is_seen_when_it_begins() {
-    let mut maps = Maps::new();
-    let list = copy_list(&maps, 0, 1);
-    let [pending, late, back] = [(); 3].map(|()| maps.fetched(0, &COPY));
-    assert!(matches!(
-        maps.channel.parameters(pending, &list),
-        Plan::Block(_)
-    ));
-    // The channel has not planned anything since.
-    maps.map(&[(0, 0), (1, 2)]);
-    let refused = sense_of(&respond(maps.channel.parameters(late, &list)));
-    assert_eq!(refused.code, codes::COPY_TARGET_UNREACHABLE);
-    // Not that the unit itself has to be seen.
-    maps.map(&[(3, 1), (4, 2)]);
-    let refused = sense_of(&respond(maps.channel.parameters(back, &list)));
-    assert_eq!(refused.code, codes::COPY_TARGET_UNREACHABLE);
-    maps.map(&[(0, 0), (5, 1)]);
-    let pending = maps.fetched(5, &COPY);
-    maps.map(&[(0, 0), (6, 1)]);
-    let planned = block(maps.channel.parameters(pending, &list));
-    assert!(Arc::ptr_eq(maps.channel.unit(planned.unit), &maps.units[1]));
-}
-
-#[test]
-fn nothing_is_copied_to_where_the_session_may_not_write() {
-    let mut maps = Maps::new();
-    maps.map_with(&[(0, 0), (1, 1)], &[1]);
-    maps.told(1);
-    let copy = |maps: &mut Maps, source, destination| {
-        let list = copy_list(maps, source, destination);
-        let pending = maps.fetched(0, &COPY);
-        maps.channel.parameters(pending, &list)
-    };
-    let refused = sense_of(&respond(copy(&mut maps, 0, 1)));
-    assert_eq!(refused.code, codes::COPY_WRITE_PROTECTED);
-    assert!(matches!(copy(&mut maps, 1, 0), Plan::Block(_)));
-    // By another number it may.
-    maps.map_with(&[(0, 0), (1, 1), (2, 1)], &[1]);
-    maps.told(0);
-    assert!(matches!(copy(&mut maps, 0, 1), Plan::Block(_)));
-    maps.map_with(&[(0, 0), (1, 1), (2, 1)], &[1, 2]);
-    let refused = sense_of(&respond(copy(&mut maps, 0, 1)));
-    assert_eq!(refused.code, codes::COPY_WRITE_PROTECTED);
-    // EXTENDED COPY itself is no write, and may come by where none may.
-    assert_eq!(maps.told(1), [codes::LUNS_CHANGED]);
-    let list = copy_list(&maps, 1, 0);
-    let pending = maps.fetched(1, &COPY);
-    assert!(matches!(
-        maps.channel.parameters(pending, &list),
-        Plan::Block(_)
-    ));
-}
-
 #[test]
 fn what_waited_is_for_the_unit_that_it_came_for() {
     let mut maps = Maps::new();
@@ -583,68 +405,4 @@ fn what_waited_is_for_the_unit_that_it_came_for() {
     maps.map(&[(1, 1)]);
     let late = respond(waited(&mut maps, 2));
     assert_eq!(sense_of(&late).code, codes::LUN_NOT_SUPPORTED);
-}
-
-#[test]
-fn units_are_forgotten_when_nobody_needs_them() {
-    let mut maps = Maps::new();
-    let index = |maps: &mut Maps, lun: u8| maps.channel.unit_at([0, lun, 0, 0, 0, 0, 0, 0]);
-    let [zero, one] = [0, 1].map(|lun| index(&mut maps, lun).expect("mapped"));
-    assert!(
-        maps.channel
-            .forget_unmapped(|_, _| panic!("all are mapped"))
-    );
-    assert_eq!((zero.number(), one.number()), (0, 1));
-
-    // In use, it stays.
-    maps.map(&[(0, 0)]);
-    let mut asked = Vec::new();
-    assert!(!maps.channel.forget_unmapped(|index, unit| {
-        asked.push((index, unit));
-        true
-    }));
-    assert_eq!(asked, [(one, UnitId(1))]);
-    assert!(Arc::ptr_eq(maps.channel.unit(one), &maps.units[1]));
-    // One that comes has another index meanwhile, and what is mapped again keeps its own.
-    maps.map(&[(0, 0), (1, 2)]);
-    assert_eq!(index(&mut maps, 1).map(UnitIndex::number), Some(2));
-    maps.map(&[(0, 0), (1, 2), (2, 1)]);
-    assert_eq!(index(&mut maps, 2), Some(one));
-    assert!(maps.channel.forget_unmapped(|_, _| false));
-
-    // Then it is let go of, and its index is used again.
-    maps.map(&[(0, 0), (1, 2)]);
-    let held = Arc::strong_count(&maps.units[1]);
-    assert!(maps.channel.forget_unmapped(|_, _| false));
-    // By the channel's list; its nexus had gone with the slots.
-    assert_eq!(Arc::strong_count(&maps.units[1]), held - 2);
-    assert!(maps.channel.forget_unmapped(|_, _| panic!("none is left")));
-    maps.map(&[(0, 0), (1, 2), (2, 1)]);
-    assert_eq!(index(&mut maps, 2), Some(one));
-    assert_eq!(index(&mut maps, 1).map(UnitIndex::number), Some(2));
-    assert_eq!(index(&mut maps, 0), Some(zero));
-}
-
-#[test]
-fn a_unit_has_one_index_whatever_its_numbers() {
-    let mut maps = Maps::new();
-    maps.map(&[(3, 0), (4, 0), (9, 1)]);
-    let units: Vec<_> = (maps.channel.units())
-        .map(|(number, unit)| (number, unit.number()))
-        .collect();
-    assert_eq!(units, [(3, 0), (4, 0), (9, 1)]);
-    maps.map(&[(4, 0)]);
-    assert!(maps.channel.forget_unmapped(|unit, _| unit.number() == 0));
-    let index = maps.channel.unit_numbered(4).expect("mapped");
-    assert!(Arc::ptr_eq(maps.channel.unit(index), &maps.units[0]));
-}
-
-#[test]
-#[should_panic(expected = "forgotten")]
-fn a_forgotten_index_is_nobodys() {
-    let mut maps = Maps::new();
-    let index = maps.channel.unit_at([0; 8]).expect("mapped");
-    maps.map(&[(1, 1)]);
-    maps.channel.forget_unmapped(|_, _| false);
-    maps.channel.unit(index);
 }
