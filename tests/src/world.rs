@@ -1,28 +1,32 @@
 //! The daemon, initiators, and the net between them.
 
+mod directory;
+mod end;
+mod setup;
+mod srp;
+
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use pagecast_backends::testing::FaultyBackend;
 use pagecast_backends::{Backend, IoQueue};
 use pagecast_initiator::iser::{ConnectionHandle, IserInitiator};
 use pagecast_initiator::nvme::{NvmeHost, QueueHandle};
-use pagecast_initiator::{
-    Buffer, ChannelId, ChannelState, Command, Data, Format, Initiator, InitiatorError,
-    LoginOptions, Reply, Task, scsi,
-};
-use pagecast_rdma::fabric::{Capabilities, Fabric};
+use pagecast_initiator::{ChannelId, Initiator};
+use pagecast_rdma::fabric::Fabric;
 use pagecast_rdma::sim::{SimFabric, SimMachine, SimNet};
 use pagecastd::config::{Config, DeviceConfig, Document};
-use pagecastd::control::Management;
 use pagecastd::daemon::{Daemon, Parts};
 use pagecastd::identity::MachineId;
 
+pub use self::setup::Setup;
+pub use self::srp::{read, write};
+
+use self::directory::Directory;
 use crate::io::Io;
 use crate::random::Random;
 
@@ -31,37 +35,6 @@ const PATIENCE: u64 = 400_000;
 
 /// The node that the daemon runs on.
 pub const TARGET: &str = "target";
-
-/// How a [`World`] is made.
-#[derive(Clone, Debug)]
-pub struct Setup {
-    /// Decides the order of everything.
-    pub seed: u64,
-    /// Further settings of the process, as JSON members, each followed by a comma.
-    pub settings: String,
-    /// Device objects, as JSON.
-    pub devices: Vec<String>,
-    /// The target's access groups, as JSON.
-    pub groups: String,
-    /// The configuration is in a file, `$DIR/pagecast.json`, in which changes are kept.
-    pub kept: bool,
-    /// Machines with an initiator each.
-    pub hosts: usize,
-    /// Shards.
-    pub shards: u32,
-    /// The target's iSER portals, from port 3260 on.
-    pub iser: u16,
-    /// The target's NVMe portals, from port 4420 on.
-    pub nvme: u16,
-    /// Use the daemon's own I/O engine, with its threads.
-    pub real_io: bool,
-    /// What the initiators' adapters can do is changed by this.
-    pub adjust: fn(&mut Capabilities),
-    /// Adapters can be put into the daemon's machine and taken out.
-    pub pluggable: bool,
-    /// Further portals of the target, as JSON objects, each after a comma.
-    pub portals: String,
-}
 
 /// Names a machine with an initiator.
 pub type Host = usize;
@@ -103,130 +76,6 @@ pub struct World {
     // The nodes live as long as these.
     fabrics: Vec<Arc<SimFabric>>,
     directory: Arc<Directory>,
-}
-
-impl Setup {
-    /// One disk of 4 MiB in memory, two hosts, two shards, windows of 64 KiB, 8 credits.
-    pub fn new(seed: u64) -> Self {
-        Self {
-            seed,
-            settings: String::new(),
-            devices: vec![r#"{ "name": "disk0", "backend": "memory", "size": "4MiB" }"#.to_owned()],
-            groups: r#"[{ "name": "everyone", "initiators": ["*"], "luns": { "0": "disk0" } }]"#
-                .to_owned(),
-            kept: false,
-            hosts: 2,
-            shards: 2,
-            iser: 0,
-            nvme: 0,
-            real_io: false,
-            adjust: |_| {},
-            pluggable: false,
-            portals: String::new(),
-        }
-    }
-
-    /// On a machine into which adapters can be put while it runs.
-    pub fn pluggable(mut self) -> Self {
-        self.pluggable = true;
-        self
-    }
-
-    /// With another portal of the target.
-    pub fn portal(mut self, transport: &str, address: &str, port: u16) -> Self {
-        self.portals.push_str(&format!(
-            r#", {{ "transport": "{transport}", "address": "{address}", "port": {port} }}"#
-        ));
-        self
-    }
-
-    /// With another device in place of the disk; its name must be `disk0`.
-    pub fn device(mut self, json: &str) -> Self {
-        self.devices = vec![json.to_owned()];
-        self
-    }
-
-    /// The disk without windows: everything is staged.
-    pub fn staged(self) -> Self {
-        self.device(
-            r#"{ "name": "disk0", "backend": "memory", "size": "4MiB", "zero_copy": "off" }"#,
-        )
-    }
-
-    /// With a setting of the process: `"queue_depth": 2`.
-    pub fn setting(mut self, member: &str) -> Self {
-        self.settings.push_str(member);
-        self.settings.push(',');
-        self
-    }
-
-    /// With an iSER portal, and initiators for it.
-    pub fn iser(self) -> Self {
-        self.iser_portals(1)
-    }
-
-    /// With so many of them.
-    pub fn iser_portals(mut self, count: u16) -> Self {
-        self.iser = count;
-        self
-    }
-
-    /// With an NVMe portal, and hosts for it.
-    pub fn nvme(self) -> Self {
-        self.nvme_portals(1)
-    }
-
-    /// With so many of them.
-    pub fn nvme_portals(mut self, count: u16) -> Self {
-        self.nvme = count;
-        self
-    }
-
-    /// With its configuration in a file.
-    pub fn kept(mut self) -> Self {
-        self.kept = true;
-        self
-    }
-
-    /// Builds it.
-    pub fn build(self) -> World {
-        World::new(self)
-    }
-
-    fn json(&self) -> String {
-        // Settings given later win, so these are defaults.
-        let mut settings = String::new();
-        for (key, value) in [
-            ("window_size", "\"64KiB\""),
-            ("pinned_memory", "\"64MiB\""),
-            ("staging_memory", "\"16MiB\""),
-            ("queue_depth", "8"),
-        ] {
-            if !self.settings.contains(&format!("\"{key}\"")) {
-                settings.push_str(&format!("\"{key}\": {value},"));
-            }
-        }
-        let iser = (0..self.iser).map(|number| ("iser", 3260 + number));
-        let nvme = (0..self.nvme).map(|number| ("nvme-rdma", 4420 + number));
-        let more: String = iser
-            .chain(nvme)
-            .map(|(transport, port)| {
-                format!(
-                    r#", {{ "transport": "{transport}", "address": "0.0.0.0", "port": {port} }}"#
-                )
-            })
-            .collect();
-        format!(
-            r#"{{ {settings} {} "shards": {}, "devices": [{}],
-                "targets": [{{ "name": "store", "portals": [{{ "transport": "srp", "address": "0.0.0.0", "port": 5555 }}{more}{}],
-                "groups": {} }}] }}"#,
-            self.settings,
-            self.shards,
-            self.devices.join(","),
-            self.portals,
-            self.groups
-        )
-    }
 }
 
 struct TestParts {
@@ -368,11 +217,6 @@ impl World {
         &self.stores["disk0"]
     }
 
-    /// How a host logs in, unless a test wants it otherwise.
-    pub fn options(&self, host: Host) -> LoginOptions {
-        LoginOptions::new([0xa0 + host as u8; 16], self.target_port)
-    }
-
     // --- hardware ------------------------------------------------------------------------------------------------
 
     /// Puts another adapter into the daemon's machine, by the name of a node that there was not. The daemon finds it when it looks around.
@@ -495,266 +339,6 @@ impl World {
         }
         self.settle();
     }
-
-    // --- initiators ----------------------------------------------------------------------------------------------
-
-    /// Logs in, or says why not.
-    pub fn connect(&mut self, host: Host, options: LoginOptions) -> (ChannelId, ChannelState) {
-        self.connect_to(host, address(0), options)
-    }
-
-    /// The same at another address.
-    pub fn connect_to(
-        &mut self,
-        host: Host,
-        to: SocketAddr,
-        options: LoginOptions,
-    ) -> (ChannelId, ChannelState) {
-        let channel = self.initiators[host]
-            .connect(to, options)
-            .expect("a connection");
-        let state = self.run_until(|world| {
-            let state = world.initiators[host].state(channel);
-            (*state != ChannelState::Connecting).then(|| state.clone())
-        });
-        (channel, state)
-    }
-
-    /// Logs in as usual.
-    pub fn log_in(&mut self, host: Host) -> ChannelId {
-        let options = self.options(host);
-        self.log_in_with(host, options)
-    }
-
-    /// Logs in; that must succeed.
-    pub fn log_in_with(&mut self, host: Host, options: LoginOptions) -> ChannelId {
-        let (channel, state) = self.connect(host, options);
-        self.channels.push((host, channel));
-        assert_eq!(state, ChannelState::Up, "seed {}", self.seed);
-        channel
-    }
-
-    /// Memory of a host.
-    pub fn buffer(&mut self, host: Host, channel: ChannelId, length: usize) -> Buffer {
-        self.initiators[host]
-            .allocate(channel, length)
-            .expect("a buffer")
-    }
-
-    /// Sends a command as soon as there is a credit.
-    pub fn send(&mut self, host: Host, channel: ChannelId, command: &Command) -> u64 {
-        self.run_until(|world| {
-            let initiator = &world.initiators[host];
-            (initiator.can_send(channel) || !initiator.is_up(channel)).then_some(())
-        });
-        self.initiators[host]
-            .send(channel, command)
-            .unwrap_or_else(|error| panic!("seed {}: {error}", self.seed))
-    }
-
-    /// Waits for a reply.
-    pub fn try_reply(
-        &mut self,
-        host: Host,
-        channel: ChannelId,
-        tag: u64,
-    ) -> Result<Reply, InitiatorError> {
-        self.run_until(|world| {
-            let initiator = &mut world.initiators[host];
-            match initiator.take_reply(channel, tag) {
-                Some(reply) => Some(Ok(reply)),
-                None if initiator.is_up(channel) => None,
-                None => Some(Err(InitiatorError::NotUp(initiator.state(channel).clone()))),
-            }
-        })
-    }
-
-    /// Waits for a reply, which must come.
-    pub fn reply(&mut self, host: Host, channel: ChannelId, tag: u64) -> Reply {
-        self.try_reply(host, channel, tag)
-            .unwrap_or_else(|error| panic!("seed {}: {error}", self.seed))
-    }
-
-    /// Executes a command.
-    pub fn execute(&mut self, host: Host, channel: ChannelId, command: &Command) -> Reply {
-        let tag = self.send(host, channel, command);
-        self.reply(host, channel, tag)
-    }
-
-    /// Executes a task management function and returns the response code.
-    pub fn manage(&mut self, host: Host, channel: ChannelId, task: Task) -> u8 {
-        let tag = self.initiators[host]
-            .task(channel, task)
-            .unwrap_or_else(|error| panic!("seed {}: {error}", self.seed));
-        let reply = self.reply(host, channel, tag);
-        reply.response.code.expect("a response code")
-    }
-
-    /// Waits until a channel is over.
-    pub fn over(&mut self, host: Host, channel: ChannelId) -> ChannelState {
-        self.run_until(|world| {
-            let state = world.initiators[host].state(channel);
-            let over = matches!(
-                state,
-                ChannelState::Closed(_) | ChannelState::Failed(_) | ChannelState::Refused { .. }
-            );
-            over.then(|| state.clone())
-        })
-    }
-
-    /// READ(16) of LUN 0 into one piece of memory.
-    pub fn read(&mut self, host: Host, channel: ChannelId, lba: u64, blocks: u32) -> Vec<u8> {
-        let buffer = self.buffer(host, channel, blocks as usize * 512);
-        let reply = self.execute(host, channel, &read(&buffer, lba, blocks));
-        assert!(
-            reply.is_good(),
-            "seed {}: READ of {blocks} blocks at {lba}: {:?}",
-            self.seed,
-            reply.sense()
-        );
-        reply.data()
-    }
-
-    /// WRITE(16) of LUN 0 from one piece of memory.
-    pub fn write(&mut self, host: Host, channel: ChannelId, lba: u64, bytes: &[u8]) {
-        let buffer = self.buffer(host, channel, bytes.len());
-        buffer.write(0, bytes).expect("within the buffer");
-        let reply = self.execute(host, channel, &write(&buffer, lba));
-        assert!(
-            reply.is_good(),
-            "seed {}: WRITE of {} bytes at {lba}: {:?}",
-            self.seed,
-            bytes.len(),
-            reply.sense()
-        );
-    }
-
-    // --- witnesses -----------------------------------------------------------------------------------------------
-
-    /// Bytes of windows, and of staging memory, that were the source of RDMA WRITEs of the target.
-    pub fn written_from(&self) -> (u64, u64) {
-        let mut sums = (0, 0);
-        for region in self.net.regions() {
-            if region.node == TARGET {
-                match region.memory.contains("Anonymous") {
-                    false => sums.0 += region.rdma_written_from,
-                    true => sums.1 += region.rdma_written_from,
-                }
-            }
-        }
-        sums
-    }
-
-    /// Queue pairs of the target that exist, by number.
-    pub fn target_queue_pairs(&self) -> Vec<u32> {
-        let on_target = self.net.queue_pairs().into_iter();
-        on_target
-            .filter(|pair| pair.node.starts_with(TARGET))
-            .map(|pair| pair.number)
-            .collect()
-    }
-
-    /// Ends every channel and checks that the daemon holds nothing any more.
-    pub fn finish(mut self) {
-        for store in self.stores.values() {
-            store.clear();
-        }
-        self.io.release();
-        for &(host, channel) in &self.channels {
-            self.initiators[host]
-                .disconnect(channel)
-                .expect("a disconnect");
-        }
-        for &(host, connection) in &self.iser_connections {
-            self.iser[host]
-                .disconnect(connection)
-                .expect("a disconnect");
-        }
-        for &(host, queue) in &self.nvme_queues {
-            self.nvme[host].disconnect(queue).expect("a disconnect");
-        }
-        self.settle();
-        self.assert_nothing_held();
-    }
-
-    /// Sessions, tasks, queue pairs, staging memory, leases: nothing is left.
-    pub fn assert_nothing_held(&mut self) {
-        let seed = self.seed;
-        self.pass(Duration::from_millis(300));
-        // A command may wait for window threads, and those for a processor.
-        for _ in 0..2000 {
-            if self.daemon.shared.stats().sessions == 0 {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-            self.pump();
-        }
-        self.pass(Duration::from_millis(300));
-        let stats = self.daemon.shared.stats();
-        assert_eq!(stats.sessions, 0, "seed {seed}: sessions");
-        assert_eq!(stats.connections, 0, "seed {seed}: connections");
-        assert_eq!(stats.staged_bytes, 0, "seed {seed}: staging memory");
-        let tasks: u64 = self
-            .daemon
-            .shared
-            .gauges
-            .iter()
-            .map(|g| g.tasks.load(Relaxed))
-            .sum();
-        assert_eq!(tasks, 0, "seed {seed}: tasks");
-        let pairs = self.target_queue_pairs();
-        assert!(pairs.is_empty(), "seed {seed}: queue pairs {pairs:?}");
-        for device in &self.daemon.shared.inventory().devices {
-            let busy = device.total(|counters| &counters.in_flight);
-            assert_eq!(busy, 0, "seed {seed}: commands on {}", device.name);
-            assert!(
-                device.locks.is_idle(),
-                "seed {seed}: locks of {}",
-                device.name
-            );
-            if let Some(windows) = &device.windows {
-                let revoked = windows.revoke_and_wait(0..u64::MAX, Duration::from_secs(10));
-                assert!(revoked.is_ok(), "seed {seed}: leases on {}", device.name);
-            }
-        }
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        for store in self.stores.values() {
-            store.clear();
-        }
-        if std::thread::panicking() {
-            let trace = self.net.trace();
-            eprintln!("the end of what happened:");
-            for entry in trace.iter().skip(trace.len().saturating_sub(40)) {
-                eprintln!("{entry}");
-            }
-            eprintln!("SEED={} runs this again", self.seed);
-        }
-    }
-}
-
-/// READ(16) of LUN 0 into all of `buffer`, directly.
-pub fn read(buffer: &Buffer, lba: u64, blocks: u32) -> Command {
-    let pieces = buffer.whole().expect("all of it");
-    Command::new(
-        0,
-        scsi::read16(lba, blocks),
-        Data::In(pieces, Format::Direct),
-    )
-}
-
-/// WRITE(16) of LUN 0 of all of `buffer`, directly.
-pub fn write(buffer: &Buffer, lba: u64) -> Command {
-    let pieces = buffer.whole().expect("all of it");
-    let blocks = (buffer.length() / 512) as u32;
-    Command::new(
-        0,
-        scsi::write16(lba, blocks, false),
-        Data::Out(pieces, Format::Direct),
-    )
 }
 
 /// Bytes that differ from place to place and from `salt` to `salt`.
@@ -780,27 +364,4 @@ pub fn host_address(host: Host) -> IpAddr {
 
 fn address(node: usize) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1 + node as u8], 5555))
-}
-
-/// A directory that goes with its world.
-#[derive(Debug)]
-struct Directory {
-    path: PathBuf,
-}
-
-impl Directory {
-    fn new() -> Self {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let number = COUNT.fetch_add(1, Relaxed);
-        let name = format!("pagecast-sim-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).expect("a directory");
-        Self { path }
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.path);
-    }
 }
