@@ -3,11 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use pagecast_rdma::fabric::{
-    Adapter, Chain, Completion, CompletionQueue, CompletionStatus, ConnectParams, ConnectionId,
-    ConnectionManager, Operation, QueuePair, QueuePairConfig, WorkId,
-};
-use pagecast_rdma::slots::Slots;
+use pagecast_rdma::fabric::{Adapter, Completion, ConnectParams, ConnectionId, ConnectionManager};
 
 use crate::codec::{
     DecodeError, Descriptor, Direction, LoginRejection, LoginReply, Response, TargetUnit,
@@ -18,12 +14,11 @@ use crate::command::{Command, Data, Format, Pending, Reply, Task, remotes};
 use crate::endpoints::{Ending, Endpoint};
 use crate::error::InitiatorError;
 use crate::initiator::LoginOptions;
+use crate::link::{Link, Pool, Receive};
 use crate::memory::{Buffer, Piece};
 
 /// Send buffers that commands leave free, for task management and for answers to the target's requests.
 const RESERVED_SENDS: usize = 4;
-/// Marks the identifiers of receives; the rest of an identifier is the slot.
-const RECEIVE: u64 = 1 << 63;
 /// As the Linux initiator has it, so that tags of commands and of task management differ.
 const TASK_TAG: u64 = 1 << 63;
 
@@ -84,18 +79,6 @@ pub(crate) struct Channel {
     next_tag: u64,
 }
 
-/// What there is while there is a queue pair.
-#[derive(Debug)]
-struct Link {
-    // First, so that it is gone before the memory that is posted on it.
-    queue_pair: Box<dyn QueuePair>,
-    completions: Arc<dyn CompletionQueue>,
-    sends: Slots,
-    free_sends: Vec<usize>,
-    receives: Slots,
-    chain: Chain,
-}
-
 impl Channel {
     pub(crate) fn new(connection: ConnectionId, options: LoginOptions) -> Self {
         Self {
@@ -144,32 +127,6 @@ impl Channel {
             self.state,
             ChannelState::Connecting | ChannelState::Up | ChannelState::Closing
         )
-    }
-
-    fn completed(&mut self, completion: &Completion) -> Result<Option<String>, InitiatorError> {
-        let Some(link) = &mut self.link else {
-            return Ok(None);
-        };
-        let slot = (completion.id.0 & !RECEIVE) as usize;
-        let received = completion.id.0 & RECEIVE != 0;
-        if received {
-            link.receives.take_back(slot);
-        } else {
-            link.sends.take_back(slot);
-            link.free_sends.push(slot);
-        }
-        if !completion.status.is_success() {
-            // Flushed work is the expected end of a disconnect of ours.
-            let expected = completion.status == CompletionStatus::FLUSHED
-                && self.state == ChannelState::Closing;
-            return Ok((!expected).then(|| completion.status.to_string()));
-        }
-        if received {
-            let unit = TargetUnit::decode(link.receives.bytes(slot, completion.byte_len as usize));
-            link.post_receive(slot)?;
-            self.handle(unit?)?;
-        }
-        Ok(None)
     }
 
     fn handle(&mut self, unit: TargetUnit) -> Result<(), InitiatorError> {
@@ -392,7 +349,7 @@ impl Channel {
     /// Breaks the queue pair, without a word to the peer.
     pub(crate) fn fail(&mut self) -> Result<(), InitiatorError> {
         if let Some(link) = &mut self.link {
-            link.queue_pair.fail()?;
+            link.fail()?;
         }
         Ok(())
     }
@@ -403,7 +360,7 @@ impl Channel {
             && self
                 .link
                 .as_ref()
-                .is_some_and(|link| link.free_sends.len() > RESERVED_SENDS)
+                .is_some_and(|link| link.room() > RESERVED_SENDS)
     }
 
     fn check_up(&self) -> Result<(), InitiatorError> {
@@ -428,16 +385,10 @@ impl Channel {
         let Some(link) = &mut self.link else {
             return Err(InitiatorError::NotUp(self.state.clone()));
         };
-        if link.free_sends.len() <= reserve {
+        if link.room() <= reserve {
             return Err(InitiatorError::NoBuffer);
         }
-        let slot = link.free_sends.pop().ok_or(InitiatorError::NoBuffer)?;
-        let sent = link.post_send(slot, unit);
-        if sent.is_err() {
-            link.sends.take_back(slot);
-            link.free_sends.push(slot);
-        }
-        sent
+        link.transmit(unit)
     }
 }
 
@@ -457,35 +408,16 @@ impl Endpoint for Channel {
     ) -> Result<(), InitiatorError> {
         let receive_count = self.options.queue.max(2);
         let send_count = receive_count + RESERVED_SENDS as u32;
-        let completions = adapter.completion_queue(send_count + receive_count + 1)?;
-        let queue_pair = manager.create_queue_pair(
-            self.connection,
-            QueuePairConfig {
-                send_requests: send_count,
-                receive_requests: receive_count,
-                send_sge: 1,
-            },
-            &completions,
-        )?;
-        let mut link = Link {
-            queue_pair,
-            completions,
-            sends: Slots::allocate(
-                &*adapter,
-                self.options.send_size as usize,
-                send_count as usize,
-            )?,
-            free_sends: (0..send_count as usize).rev().collect(),
-            receives: Slots::allocate(
-                &*adapter,
-                self.options.receive_size as usize,
-                receive_count as usize,
-            )?,
-            chain: Chain::default(),
+        let sends = Pool {
+            count: send_count,
+            size: self.options.send_size as usize,
         };
-        for slot in 0..link.receives.count() {
-            link.post_receive(slot)?;
-        }
+        let receives = Pool {
+            count: receive_count,
+            size: self.options.receive_size as usize,
+        };
+        let mut link = Link::open(manager, &*adapter, self.connection, sends, &[receives])?;
+        link.post_all(0)?;
         self.link = Some(link);
         self.adapter = Some(adapter);
         let private_data = match &self.options.private_data {
@@ -514,22 +446,25 @@ impl Endpoint for Channel {
         Ok(())
     }
 
-    fn poll(&mut self, progress: &mut bool) -> Result<Option<String>, InitiatorError> {
-        let mut batch = [Completion::default(); 16];
-        while let Some(link) = &mut self.link {
-            let count = link.completions.poll(&mut batch)?;
-            for completion in batch.get(..count).unwrap_or_default() {
-                *progress = true;
-                if let Some(why) = self.completed(completion)? {
-                    return Ok(Some(why));
-                }
-            }
-            if count < batch.len() {
-                break;
-            }
-        }
-        *progress |= self.answer()?;
-        Ok(None)
+    fn link(&mut self) -> Option<&mut Link> {
+        self.link.as_mut()
+    }
+
+    fn is_closing(&self) -> bool {
+        self.state == ChannelState::Closing
+    }
+
+    fn received(&mut self, at: Receive, completion: &Completion) -> Result<(), InitiatorError> {
+        let Some(link) = &mut self.link else {
+            return Ok(());
+        };
+        let unit = TargetUnit::decode(link.message(at, completion));
+        link.post_receive(at)?;
+        self.handle(unit?)
+    }
+
+    fn settle(&mut self) -> Result<bool, InitiatorError> {
+        self.answer()
     }
 
     fn end(&mut self, manager: &mut dyn ConnectionManager, ending: Ending) {
@@ -550,31 +485,5 @@ impl Endpoint for Channel {
         self.link = None;
         self.pending.clear();
         manager.forget(self.connection);
-    }
-}
-
-impl Link {
-    fn post_send(&mut self, slot: usize, unit: &[u8]) -> Result<(), InitiatorError> {
-        self.sends
-            .bytes_mut(slot)
-            .get_mut(..unit.len())
-            .ok_or(InitiatorError::TooLong(unit.len()))?
-            .copy_from_slice(unit);
-        let sge = self.sends.lend(slot, unit.len());
-        let sge = sge.ok_or(InitiatorError::NoBuffer)?;
-        self.chain.clear();
-        self.chain
-            .push(WorkId(slot as u64), Operation::Send, true, [sge]);
-        self.queue_pair.post_send(&self.chain)?;
-        Ok(())
-    }
-
-    fn post_receive(&mut self, slot: usize) -> Result<(), InitiatorError> {
-        let size = self.receives.size();
-        let sge = self.receives.lend(slot, size);
-        let sge = sge.ok_or(InitiatorError::NoBuffer)?;
-        self.queue_pair
-            .post_receive(WorkId(RECEIVE | slot as u64), sge)?;
-        Ok(())
     }
 }

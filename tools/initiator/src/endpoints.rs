@@ -4,9 +4,12 @@ use std::ops::{Index, IndexMut};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use pagecast_rdma::fabric::{Adapter, CmEvent, ConnectionId, ConnectionManager};
+use pagecast_rdma::fabric::{
+    Adapter, CmEvent, Completion, CompletionStatus, ConnectionId, ConnectionManager,
+};
 
 use crate::error::InitiatorError;
+use crate::link::{Link, Receive};
 
 /// Turns that a wait may take before it counts as stalled.
 const DEFAULT_PATIENCE: u64 = 1_000_000;
@@ -34,8 +37,19 @@ pub(crate) trait Endpoint {
     /// The target has accepted the connection, with private data.
     fn established(&mut self, private_data: Vec<u8>) -> Result<(), InitiatorError>;
 
-    /// Takes what has completed. Returns why the connection cannot go on, if so.
-    fn poll(&mut self, progress: &mut bool) -> Result<Option<String>, InitiatorError>;
+    /// What there is between [`Endpoint::resolved`] and [`Endpoint::end`].
+    fn link(&mut self) -> Option<&mut Link>;
+
+    /// Whether this side leaves: work that is flushed is the expected end then.
+    fn is_closing(&self) -> bool;
+
+    /// A message has arrived.
+    fn received(&mut self, at: Receive, completion: &Completion) -> Result<(), InitiatorError>;
+
+    /// All that has completed was taken. Returns whether there was something to do.
+    fn settle(&mut self) -> Result<bool, InitiatorError> {
+        Ok(false)
+    }
 
     /// Lets go of the connection.
     fn end(&mut self, manager: &mut dyn ConnectionManager, ending: Ending);
@@ -89,7 +103,7 @@ impl<L: Endpoint> Endpoints<L> {
             self.manage(event)?;
         }
         for endpoint in &mut self.endpoints {
-            let why = match endpoint.poll(&mut progress)? {
+            let why = match poll(endpoint, &mut progress)? {
                 None if endpoint.is_refused() => Some("refused".to_owned()),
                 why => why,
             };
@@ -150,7 +164,7 @@ impl<L: Endpoint> Endpoints<L> {
     fn end(&mut self, connection: ConnectionId, ending: Ending) -> Result<(), InitiatorError> {
         if let Some(endpoint) = find(&mut self.endpoints, connection) {
             // What arrived before the end counts, a logout with its reason above all.
-            endpoint.poll(&mut false)?;
+            poll(endpoint, &mut false)?;
             endpoint.end(&mut *self.manager, ending);
         }
         Ok(())
@@ -174,6 +188,46 @@ impl<L> IndexMut<usize> for Endpoints<L> {
     fn index_mut(&mut self, index: usize) -> &mut L {
         &mut self.endpoints[index]
     }
+}
+
+/// Takes what has completed. Returns why the connection cannot go on, if so.
+fn poll<L: Endpoint>(
+    endpoint: &mut L,
+    progress: &mut bool,
+) -> Result<Option<String>, InitiatorError> {
+    let mut batch = [Completion::default(); 16];
+    while let Some(link) = endpoint.link() {
+        let count = link.poll(&mut batch)?;
+        for completion in batch.get(..count).unwrap_or_default() {
+            *progress = true;
+            if let Some(why) = completed(endpoint, completion)? {
+                return Ok(Some(why));
+            }
+        }
+        if count < batch.len() {
+            break;
+        }
+    }
+    *progress |= endpoint.settle()?;
+    Ok(None)
+}
+
+fn completed<L: Endpoint>(
+    endpoint: &mut L,
+    completion: &Completion,
+) -> Result<Option<String>, InitiatorError> {
+    let Some(link) = endpoint.link() else {
+        return Ok(None);
+    };
+    let received = link.take_back(completion);
+    if !completion.status.is_success() {
+        let expected = completion.status == CompletionStatus::FLUSHED && endpoint.is_closing();
+        return Ok((!expected).then(|| completion.status.to_string()));
+    }
+    if let Some(at) = received {
+        endpoint.received(at, completion)?;
+    }
+    Ok(None)
 }
 
 /// Only endpoints that are alive: the connections of others are forgotten.

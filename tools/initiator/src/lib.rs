@@ -19,6 +19,7 @@ mod error;
 mod initiator;
 pub mod iscsi;
 pub mod iser;
+mod link;
 mod memory;
 pub mod nvme;
 pub mod scsi;

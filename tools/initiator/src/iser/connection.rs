@@ -4,76 +4,26 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use pagecast_rdma::fabric::{
-    Adapter, Chain, Completion, CompletionQueue, CompletionStatus, ConnectParams, ConnectionId,
-    ConnectionManager, Operation, QueuePair, QueuePairConfig, RemoteBuffer, WorkId,
+    Adapter, Completion, ConnectParams, ConnectionId, ConnectionManager, RemoteBuffer,
 };
-use pagecast_rdma::slots::Slots;
 
+use super::command::{Command, Data, Reply};
+use super::options::{LOGIN_DATA, Options};
 use super::wire::{self, MESSAGE_HEADERS};
 use crate::endpoints::{Ending, Endpoint};
 use crate::error::InitiatorError;
 use crate::iscsi::pdu::opcode;
 use crate::iscsi::request::Direction;
-use crate::iscsi::text::{self, Pairs};
-use crate::iscsi::{Client, Incoming, Login, LoginOptions, Negotiated, Pdu, ScsiResponse, Step};
+use crate::iscsi::{Client, Incoming, Login, Negotiated, Pdu, ScsiResponse, Step};
+use crate::link::{Link, Pool, Receive};
 use crate::memory::Piece;
 
-/// Marks the identifiers of receives.
-const RECEIVE: u64 = 1 << 63;
-/// Marks those of the buffer for login responses.
-const LARGE: u64 = 1 << 62;
-/// Data segment of a login response (RFC 7143 13.12).
-const LOGIN_DATA: usize = 8192;
+/// The pool of receives for the full feature phase.
+const SMALL: usize = 0;
+/// The pool of the one buffer for login responses, and for all of a discovery session.
+const LARGE: usize = 1;
 /// Send buffers beyond those that the receives allow for.
 const SPARE_SENDS: u32 = 8;
-
-/// How to connect.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Who, where, with which keys.
-    pub login: LoginOptions,
-    /// Private data of the connect request.
-    pub private_data: Vec<u8>,
-    /// Receives posted in the full feature phase.
-    pub receives: u32,
-    /// Data segment that fits into each of them.
-    pub receive_data: usize,
-    /// Bytes of each send buffer.
-    pub send_size: usize,
-    /// Whether the target's own NOP-Ins are answered.
-    pub answer_pings: bool,
-    /// Whether messages that this side cannot place are left alone, for tests that ask for them.
-    pub tolerant: bool,
-    /// No login: what arrives is an [`Event::Message`], and everything is posted from the start.
-    pub raw: bool,
-}
-
-impl Options {
-    /// As Linux does it, but with the flags of libiscsi: the keys of our buffers last longer than one command.
-    pub fn new(login: LoginOptions) -> Self {
-        Self {
-            login,
-            private_data: wire::LIBISCSI.to_vec(),
-            receives: 128,
-            receive_data: 128,
-            // Room for what is too long for the target, so that it can be sent.
-            send_size: 16_384,
-            answer_pings: true,
-            tolerant: false,
-            raw: false,
-        }
-    }
-
-    /// The same without a login: bytes in, bytes out.
-    pub fn raw() -> Self {
-        Self {
-            raw: true,
-            receive_data: LOGIN_DATA,
-            receives: 16,
-            ..Self::new(LoginOptions::discovery("iqn.2026-11.test:raw"))
-        }
-    }
-}
 
 /// Where a connection is in its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,113 +51,6 @@ pub enum State {
     Closed(String),
 }
 
-/// A SCSI command.
-#[derive(Clone, Debug)]
-pub struct Command {
-    /// The logical unit: see [`crate::scsi::lun`].
-    pub lun: [u8; 8],
-    /// The CDB.
-    pub cdb: Vec<u8>,
-    /// Task attribute: 0 untagged, 1 simple, 2 ordered, 3 head of queue, 4 ACA.
-    pub attribute: u8,
-    /// The data.
-    pub data: Data,
-}
-
-/// The data of a command.
-#[derive(Clone, Debug)]
-pub enum Data {
-    /// None.
-    None,
-    /// From the target.
-    In(Piece),
-    /// To the target.
-    Out {
-        /// All of it.
-        piece: Piece,
-        /// How much of it goes with the command.
-        immediate: usize,
-    },
-}
-
-impl Command {
-    /// A simple command to `lun`.
-    pub fn new(lun: u16, cdb: Vec<u8>, data: Data) -> Self {
-        Self {
-            lun: crate::scsi::lun(lun),
-            cdb,
-            attribute: 1,
-            data,
-        }
-    }
-}
-
-/// What came of a request.
-#[derive(Clone, Debug)]
-pub struct Reply {
-    /// The response. A text is whole.
-    pub incoming: Incoming,
-    /// Where the data of a command with data-in is.
-    pub piece: Option<Piece>,
-}
-
-impl Reply {
-    /// The SCSI response, if it is one.
-    pub fn response(&self) -> Option<&ScsiResponse> {
-        match &self.incoming {
-            Incoming::Response(response) => Some(response),
-            _ => None,
-        }
-    }
-
-    /// SCSI status; 0xff if the command did not complete at the target.
-    pub fn status(&self) -> u8 {
-        match self.response() {
-            Some(response) if response.response == 0 => response.status,
-            _ => 0xff,
-        }
-    }
-
-    /// Whether the status is GOOD and there was no residual.
-    pub fn is_good(&self) -> bool {
-        self.status() == 0 && self.response().is_some_and(|r| r.residual == 0)
-    }
-
-    /// Sense key, additional sense code and qualifier, of fixed or descriptor format sense data.
-    pub fn sense(&self) -> Option<(u8, u8, u8)> {
-        crate::scsi::sense(&self.response()?.sense)
-    }
-
-    /// Copies out the data in that arrived: all that was offered, less the residual.
-    pub fn data(&self) -> Vec<u8> {
-        let Some(piece) = &self.piece else {
-            return Vec::new();
-        };
-        let length = piece.remote.length as usize;
-        let mut bytes = piece.buffer.read(piece.offset, length).unwrap_or_default();
-        let residual = self.response().map_or(0, |response| response.residual);
-        let unused = usize::try_from(residual.max(0)).unwrap_or(0);
-        bytes.truncate(bytes.len().saturating_sub(unused));
-        bytes
-    }
-
-    /// The pairs of a text response.
-    pub fn text(&self) -> Option<Pairs> {
-        match &self.incoming {
-            Incoming::Text { data, .. } => text::decode(data).ok(),
-            _ => None,
-        }
-    }
-
-    /// The response code of task management or logout.
-    pub fn code(&self) -> Option<u8> {
-        match self.incoming {
-            Incoming::Task { response, .. } | Incoming::Logout { response, .. } => Some(response),
-            _ => None,
-        }
-    }
-}
-
 /// Something that the target said without being asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -230,26 +73,13 @@ pub(crate) struct Connection {
     options: Options,
     login: Option<Login>,
     link: Option<Link>,
+    /// Whether the buffer of the pool [`LARGE`] is posted.
+    large_posted: bool,
+    /// How many of the pool [`SMALL`] were ever posted.
+    small_posted: usize,
     pieces: HashMap<u32, Piece>,
     texts: HashMap<u32, Vec<u8>>,
     replies: VecDeque<(u32, Reply)>,
-}
-
-/// What there is while there is a queue pair.
-#[derive(Debug)]
-struct Link {
-    // First, so that it is gone before the memory that is posted on it.
-    queue_pair: Box<dyn QueuePair>,
-    completions: Arc<dyn CompletionQueue>,
-    sends: Slots,
-    free_sends: Vec<usize>,
-    /// For login responses, and all of a discovery session.
-    large: Slots,
-    large_posted: bool,
-    receives: Slots,
-    /// How many of `receives` were ever posted.
-    posted: usize,
-    chain: Chain,
 }
 
 impl Connection {
@@ -265,6 +95,8 @@ impl Connection {
             options,
             login: None,
             link: None,
+            large_posted: false,
+            small_posted: 0,
             pieces: HashMap::new(),
             texts: HashMap::new(),
             replies: VecDeque::new(),
@@ -303,9 +135,12 @@ impl Connection {
 
     fn post_large(&mut self) -> Result<(), InitiatorError> {
         let link = self.link.as_mut().ok_or_else(|| not_up(&self.state))?;
-        if !link.large_posted {
-            link.post_receive(0, true)?;
-            link.large_posted = true;
+        if !self.large_posted {
+            link.post_receive(Receive {
+                pool: LARGE,
+                slot: 0,
+            })?;
+            self.large_posted = true;
         }
         Ok(())
     }
@@ -313,9 +148,12 @@ impl Connection {
     /// Posts receives until `count` were.
     fn post_receives(&mut self, count: usize) -> Result<(), InitiatorError> {
         let link = self.link.as_mut().ok_or_else(|| not_up(&self.state))?;
-        while link.posted < count {
-            link.post_receive(link.posted, false)?;
-            link.posted += 1;
+        while self.small_posted < count {
+            link.post_receive(Receive {
+                pool: SMALL,
+                slot: self.small_posted,
+            })?;
+            self.small_posted += 1;
         }
         Ok(())
     }
@@ -325,38 +163,6 @@ impl Connection {
             self.state,
             State::Refused { .. } | State::Rejected(_) | State::Failed(_) | State::Closed(_)
         )
-    }
-
-    fn completed(&mut self, completion: &Completion) -> Result<Option<String>, InitiatorError> {
-        let Some(link) = &mut self.link else {
-            return Ok(None);
-        };
-        let slot = (completion.id.0 & !(RECEIVE | LARGE)) as usize;
-        let (received, large) = (completion.id.0 & RECEIVE != 0, completion.id.0 & LARGE != 0);
-        if !received {
-            link.sends.take_back(slot);
-            link.free_sends.push(slot);
-        } else if large {
-            link.large.take_back(slot);
-            link.large_posted = false;
-        } else {
-            link.receives.take_back(slot);
-        }
-        if !completion.status.is_success() {
-            // Flushed work is the expected end of a disconnect of ours.
-            let expected =
-                completion.status == CompletionStatus::FLUSHED && self.state == State::Closing;
-            return Ok((!expected).then(|| completion.status.to_string()));
-        }
-        if received {
-            let slots = if large { &link.large } else { &link.receives };
-            let message = slots.bytes(slot, completion.byte_len as usize).to_vec();
-            if !large {
-                link.post_receive(slot, false)?;
-            }
-            self.handle(message)?;
-        }
-        Ok(None)
     }
 
     fn handle(&mut self, message: Vec<u8>) -> Result<(), InitiatorError> {
@@ -428,7 +234,7 @@ impl Connection {
     }
 
     pub(crate) fn can_send(&self) -> bool {
-        let room = self.link.as_ref().is_some_and(|l| !l.free_sends.is_empty());
+        let room = self.link.as_ref().is_some_and(|link| link.room() > 0);
         self.state == State::Up && room && self.client.as_ref().is_some_and(Client::can_send)
     }
 
@@ -505,22 +311,7 @@ impl Connection {
 
     pub(crate) fn transmit(&mut self, message: &[u8]) -> Result<(), InitiatorError> {
         let link = self.link.as_mut().ok_or_else(|| not_up(&self.state))?;
-        let slot = link.free_sends.pop().ok_or(InitiatorError::NoBuffer)?;
-        let Some(room) = link.sends.bytes_mut(slot).get_mut(..message.len()) else {
-            link.free_sends.push(slot);
-            return Err(InitiatorError::TooLong(message.len()));
-        };
-        room.copy_from_slice(message);
-        let sge = link.sends.lend(slot, message.len());
-        link.chain.clear();
-        link.chain
-            .push(WorkId(slot as u64), Operation::Send, true, sge);
-        if let Err(error) = link.queue_pair.post_send(&link.chain) {
-            link.sends.take_back(slot);
-            link.free_sends.push(slot);
-            return Err(error.into());
-        }
-        Ok(())
+        link.transmit(message)
     }
 
     pub(crate) fn take_reply(&mut self, itt: Option<u32>) -> Option<(u32, Reply)> {
@@ -543,7 +334,7 @@ impl Connection {
 
     pub(crate) fn fail(&mut self) -> Result<(), InitiatorError> {
         let link = self.link.as_mut().ok_or_else(|| not_up(&self.state))?;
-        Ok(link.queue_pair.fail()?)
+        link.fail()
     }
 }
 
@@ -566,26 +357,21 @@ impl Endpoint for Connection {
         adapter: Arc<dyn Adapter>,
     ) -> Result<(), InitiatorError> {
         let receives = self.options.receives.max(1);
-        let sends = receives + SPARE_SENDS;
-        let completions = adapter.completion_queue(sends + receives + 2)?;
-        let config = QueuePairConfig {
-            send_requests: sends,
-            receive_requests: receives + 1,
-            send_sge: 1,
+        let sends = Pool {
+            count: receives + SPARE_SENDS,
+            size: self.options.send_size,
         };
-        let queue_pair = manager.create_queue_pair(self.id, config, &completions)?;
-        let small = MESSAGE_HEADERS + self.options.receive_data;
-        self.link = Some(Link {
-            queue_pair,
-            completions,
-            sends: Slots::allocate(&*adapter, self.options.send_size, sends as usize)?,
-            free_sends: (0..sends as usize).rev().collect(),
-            large: Slots::allocate(&*adapter, MESSAGE_HEADERS + LOGIN_DATA, 1)?,
-            large_posted: false,
-            receives: Slots::allocate(&*adapter, small, receives as usize)?,
-            posted: 0,
-            chain: Chain::default(),
-        });
+        let small = Pool {
+            count: receives,
+            size: MESSAGE_HEADERS + self.options.receive_data,
+        };
+        let large = Pool {
+            count: 1,
+            size: MESSAGE_HEADERS + LOGIN_DATA,
+        };
+        // in the order of their names
+        let pools = [small, large];
+        self.link = Some(Link::open(manager, &*adapter, self.id, sends, &pools)?);
         self.adapter = Some(adapter);
         if self.options.raw {
             self.post_receives(receives as usize)?;
@@ -611,21 +397,26 @@ impl Endpoint for Connection {
         self.log_on(step)
     }
 
-    fn poll(&mut self, progress: &mut bool) -> Result<Option<String>, InitiatorError> {
-        let mut batch = [Completion::default(); 16];
-        while let Some(link) = &mut self.link {
-            let count = link.completions.poll(&mut batch)?;
-            for completion in batch.get(..count).unwrap_or_default() {
-                *progress = true;
-                if let Some(why) = self.completed(completion)? {
-                    return Ok(Some(why));
-                }
-            }
-            if count < batch.len() {
-                break;
-            }
+    fn link(&mut self) -> Option<&mut Link> {
+        self.link.as_mut()
+    }
+
+    fn is_closing(&self) -> bool {
+        self.state == State::Closing
+    }
+
+    fn received(&mut self, at: Receive, completion: &Completion) -> Result<(), InitiatorError> {
+        let Some(link) = &mut self.link else {
+            return Ok(());
+        };
+        let message = link.message(at, completion).to_vec();
+        if at.pool == LARGE {
+            // posted again when there is something to answer
+            self.large_posted = false;
+        } else {
+            link.post_receive(at)?;
         }
-        Ok(None)
+        self.handle(message)
     }
 
     fn end(&mut self, manager: &mut dyn ConnectionManager, ending: Ending) {
@@ -642,24 +433,6 @@ impl Endpoint for Connection {
         self.client = None;
         self.pieces.clear();
         manager.forget(self.id);
-    }
-}
-
-impl Link {
-    fn post_receive(&mut self, slot: usize, large: bool) -> Result<(), InitiatorError> {
-        let (slots, mark) = if large {
-            (&mut self.large, RECEIVE | LARGE)
-        } else {
-            (&mut self.receives, RECEIVE)
-        };
-        let size = slots.size();
-        let sge = slots.lend(slot, size).ok_or(InitiatorError::NoBuffer)?;
-        let id = WorkId(mark | slot as u64);
-        if let Err(error) = self.queue_pair.post_receive(id, sge) {
-            slots.take_back(slot);
-            return Err(error.into());
-        }
-        Ok(())
     }
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use pagecast_rdma::fabric::{Adapter, ConnectionManager, Fabric};
 
-use super::connection::{Command, Connection, Event, Options, Reply, State, not_up};
+use super::command::{Command, Reply};
+use super::connection::{Connection, Event, State, not_up};
+use super::options::Options;
 use crate::endpoints::Endpoints;
 use crate::error::InitiatorError;
 use crate::iscsi::pdu::NO_TAG;

@@ -4,9 +4,13 @@
 //! sent, and for a discovery session never more than that one. A target that sends more than it was asked for runs into
 //! receiver-not-ready here as it would there.
 
+mod command;
 mod connection;
 mod initiator;
+mod options;
 pub mod wire;
 
-pub use connection::{Command, Data, Event, Options, Reply, State};
+pub use command::{Command, Data, Reply};
+pub use connection::{Event, State};
 pub use initiator::{ConnectionHandle, IserInitiator};
+pub use options::Options;

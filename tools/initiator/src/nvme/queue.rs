@@ -3,21 +3,15 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use pagecast_rdma::fabric::{
-    Adapter, Chain, Completion, CompletionQueue, CompletionStatus, ConnectParams, ConnectionId,
-    ConnectionManager, Operation, QueuePair, QueuePairConfig, WorkId,
-};
-use pagecast_rdma::slots::Slots;
+use pagecast_rdma::fabric::{Adapter, Completion, ConnectParams, ConnectionId, ConnectionManager};
 
 use super::codec::{self, CQE_SIZE, Cqe, ProtocolError};
 use super::command::{Command, Data, Reply};
 use super::connect::{Connect, Connected};
 use crate::endpoints::{Ending, Endpoint};
 use crate::error::InitiatorError;
+use crate::link::{Link, Pool, Receive};
 use crate::memory::{Buffer, Piece};
-
-/// Marks the identifiers of receives.
-const RECEIVE: u64 = 1 << 63;
 
 /// How to connect a queue.
 #[derive(Clone, Debug)]
@@ -150,18 +144,6 @@ struct Outstanding {
     connects: Option<bool>,
 }
 
-/// What there is while there is a queue pair.
-#[derive(Debug)]
-struct Link {
-    // First, so that it is gone before the memory that is posted on it.
-    queue_pair: Box<dyn QueuePair>,
-    completions: Arc<dyn CompletionQueue>,
-    sends: Slots,
-    free_sends: Vec<usize>,
-    receives: Slots,
-    chain: Chain,
-}
-
 impl Queue {
     pub(super) fn new(id: ConnectionId, options: QueueOptions) -> Self {
         Self {
@@ -218,33 +200,6 @@ impl Queue {
     }
 
     // --- what comes ----------------------------------------------------------------------------------------------
-
-    fn completed(&mut self, completion: &Completion) -> Result<Option<String>, InitiatorError> {
-        let Some(link) = &mut self.link else {
-            return Ok(None);
-        };
-        let slot = (completion.id.0 & !RECEIVE) as usize;
-        let received = completion.id.0 & RECEIVE != 0;
-        if received {
-            link.receives.take_back(slot);
-        } else {
-            link.sends.take_back(slot);
-            link.free_sends.push(slot);
-        }
-        if !completion.status.is_success() {
-            // Flushed work is the expected end of a disconnect of ours.
-            let expected =
-                completion.status == CompletionStatus::FLUSHED && self.state == QueueState::Closing;
-            return Ok((!expected).then(|| completion.status.to_string()));
-        }
-        if received {
-            let length = completion.byte_len as usize;
-            let message = link.receives.bytes(slot, length).to_vec();
-            link.post_receive(slot)?;
-            self.handle(&message, completion.invalidated)?;
-        }
-        Ok(None)
-    }
 
     fn handle(&mut self, message: &[u8], invalidated: Option<u32>) -> Result<(), InitiatorError> {
         let entry = match Cqe::decode(message) {
@@ -335,7 +290,7 @@ impl Queue {
     /// Whether a command could be sent now.
     pub(super) fn can_send(&self) -> bool {
         let established = matches!(self.state, QueueState::Up | QueueState::Established);
-        let room = self.link.as_ref().is_some_and(|l| !l.free_sends.is_empty());
+        let room = self.link.as_ref().is_some_and(|link| link.room() > 0);
         let most = self.options.entries.min(self.receive_entries);
         let within = self.outstanding.len() < usize::from(most);
         established && room && (within || !self.options.keep_within)
@@ -386,21 +341,7 @@ impl Queue {
         let Some(link) = self.link.as_mut() else {
             return Err(self.not_up());
         };
-        let slot = link.free_sends.pop().ok_or(InitiatorError::NoBuffer)?;
-        let Some(room) = link.sends.bytes_mut(slot).get_mut(..message.len()) else {
-            link.free_sends.push(slot);
-            return Err(InitiatorError::TooLong(message.len()));
-        };
-        room.copy_from_slice(message);
-        let sge = link.sends.lend(slot, message.len());
-        link.chain.clear();
-        link.chain
-            .push(WorkId(slot as u64), Operation::Send, true, sge);
-        if let Err(error) = link.queue_pair.post_send(&link.chain) {
-            link.sends.take_back(slot);
-            link.free_sends.push(slot);
-            return Err(error.into());
-        }
+        link.transmit(message)?;
         self.sent += 1;
         Ok(())
     }
@@ -427,7 +368,7 @@ impl Queue {
 
     pub(super) fn fail(&mut self) -> Result<(), InitiatorError> {
         match self.link.as_mut() {
-            Some(link) => Ok(link.queue_pair.fail()?),
+            Some(link) => link.fail(),
             None => Err(self.not_up()),
         }
     }
@@ -451,26 +392,16 @@ impl Endpoint for Queue {
         manager: &mut dyn ConnectionManager,
         adapter: Arc<dyn Adapter>,
     ) -> Result<(), InitiatorError> {
-        let receives = self.options.receives.max(1);
-        let sends = self.options.sends.max(1);
-        let completions = adapter.completion_queue(sends + receives + 2)?;
-        let config = QueuePairConfig {
-            send_requests: sends,
-            receive_requests: receives,
-            send_sge: 1,
+        let sends = Pool {
+            count: self.options.sends.max(1),
+            size: self.options.send_size,
         };
-        let queue_pair = manager.create_queue_pair(self.id, config, &completions)?;
-        let mut link = Link {
-            queue_pair,
-            completions,
-            sends: Slots::allocate(&*adapter, self.options.send_size, sends as usize)?,
-            free_sends: (0..sends as usize).rev().collect(),
-            receives: Slots::allocate(&*adapter, self.options.receive_size, receives as usize)?,
-            chain: Chain::default(),
+        let receives = Pool {
+            count: self.options.receives.max(1),
+            size: self.options.receive_size,
         };
-        for slot in 0..receives as usize {
-            link.post_receive(slot)?;
-        }
+        let mut link = Link::open(manager, &*adapter, self.id, sends, &[receives])?;
+        link.post_all(0)?;
         self.link = Some(link);
         self.adapter = Some(adapter);
         let private_data = match &self.options.private_data {
@@ -498,21 +429,21 @@ impl Endpoint for Queue {
         Ok(())
     }
 
-    fn poll(&mut self, progress: &mut bool) -> Result<Option<String>, InitiatorError> {
-        let mut batch = [Completion::default(); 16];
-        while let Some(link) = &mut self.link {
-            let count = link.completions.poll(&mut batch)?;
-            for completion in batch.get(..count).unwrap_or_default() {
-                *progress = true;
-                if let Some(why) = self.completed(completion)? {
-                    return Ok(Some(why));
-                }
-            }
-            if count < batch.len() {
-                break;
-            }
-        }
-        Ok(None)
+    fn link(&mut self) -> Option<&mut Link> {
+        self.link.as_mut()
+    }
+
+    fn is_closing(&self) -> bool {
+        self.state == QueueState::Closing
+    }
+
+    fn received(&mut self, at: Receive, completion: &Completion) -> Result<(), InitiatorError> {
+        let Some(link) = &mut self.link else {
+            return Ok(());
+        };
+        let message = link.message(at, completion).to_vec();
+        link.post_receive(at)?;
+        self.handle(&message, completion.invalidated)
     }
 
     fn end(&mut self, manager: &mut dyn ConnectionManager, ending: Ending) {
@@ -541,20 +472,4 @@ impl Endpoint for Queue {
 fn is_connect(command: &Command) -> bool {
     let entry = &command.entry.0;
     entry[0] == super::admin::opcode::FABRICS && entry[4] == 1
-}
-
-impl Link {
-    fn post_receive(&mut self, slot: usize) -> Result<(), InitiatorError> {
-        let size = self.receives.size();
-        let sge = self
-            .receives
-            .lend(slot, size)
-            .ok_or(InitiatorError::NoBuffer)?;
-        let id = WorkId(RECEIVE | slot as u64);
-        if let Err(error) = self.queue_pair.post_receive(id, sge) {
-            self.receives.take_back(slot);
-            return Err(error.into());
-        }
-        Ok(())
-    }
 }
