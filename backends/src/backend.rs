@@ -200,6 +200,9 @@ pub enum BackendError {
     /// The backend cannot do that.
     #[error("not supported by the backing store")]
     Unsupported,
+    /// There was no thread or memory for the operation. Nothing is wrong with the store, and the same may succeed later.
+    #[error("no thread or memory for the operation just now")]
+    Busy,
     /// The store is gone, or failed in another way (errno).
     #[error("the backing store failed (errno {0})")]
     Failed(i32),

@@ -24,6 +24,10 @@ pub(crate) fn from_errno(operation: &Operation, errno: Errno) -> BackendError {
         Errno::FBIG => BackendError::PastEnd,
         Errno::ROFS | Errno::PERM | Errno::ACCESS | Errno::BADF if writes => BackendError::ReadOnly,
         Errno::OPNOTSUPP | Errno::NOSYS | Errno::NOTTY => BackendError::Unsupported,
+        // Out of a splice it is a pipe that was too small.
+        Errno::AGAIN if !matches!(operation, Operation::Splice { .. }) => BackendError::Busy,
+        // Out of a flush it may be writes that are lost.
+        Errno::NOMEM if !matches!(operation, Operation::Flush) => BackendError::Busy,
         other => BackendError::Failed(other.raw_os_error()),
     }
 }
@@ -61,6 +65,10 @@ mod tests {
             (&read, libc::EPERM, BackendError::Failed(libc::EPERM)),
             (&flush, libc::EOPNOTSUPP, BackendError::Unsupported),
             (&flush, libc::ENOTTY, BackendError::Unsupported),
+            (&read, libc::EAGAIN, BackendError::Busy),
+            (&flush, libc::EAGAIN, BackendError::Busy),
+            (&read, libc::ENOMEM, BackendError::Busy),
+            (&flush, libc::ENOMEM, BackendError::Failed(libc::ENOMEM)),
             (&read, libc::ENXIO, BackendError::Failed(libc::ENXIO)),
             (
                 &read,

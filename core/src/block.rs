@@ -238,6 +238,9 @@ pub enum BlockFault {
     /// The store cannot do that operation.
     #[error("not supported by the backing store")]
     Unsupported,
+    /// The store had no means for it just now; the same may succeed later.
+    #[error("the backing store is busy")]
+    Busy,
     /// The store is gone, or failed as a whole.
     #[error("the backing store failed")]
     Hardware,

@@ -322,6 +322,7 @@ pub fn fault(error: BackendError, write: bool) -> BlockFault {
         BackendError::Medium(_) => BlockFault::Medium { write },
         BackendError::ReadOnly => BlockFault::ReadOnly,
         BackendError::Unsupported => BlockFault::Unsupported,
+        BackendError::Busy => BlockFault::Busy,
         BackendError::Failed(_) => BlockFault::Hardware,
     }
 }

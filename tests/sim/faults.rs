@@ -64,6 +64,23 @@ fn errors_of_the_store() {
             assert!(world.execute(0, channel, &command).is_good(), "seed {seed}");
             world.read(1, bystander, 0, 8);
         }
+        // The flush that failed may have lost anybody's writes.
+        let told = world.execute(1, bystander, &flush());
+        assert_eq!(told.sense(), Some((3, 0x0c, 0)), "seed {seed}");
+        // No thread or memory for it: the host is to try again.
+        for (kind, command) in [
+            (Kind::Read, read(&buffer, 64, 8)),
+            (Kind::Write, write(&buffer, 64)),
+            (Kind::Flush, flush()),
+        ] {
+            let fault = Fault::every(kind, BackendError::Busy).within(64 * 512..72 * 512);
+            world.store().inject(fault.times(1));
+            let reply = world.execute(0, channel, &command);
+            assert_eq!((reply.status(), reply.sense()), (8, None), "seed {seed}");
+            assert!(world.execute(0, channel, &command).is_good(), "seed {seed}");
+        }
+        // A flush that was not even tried has lost nothing.
+        assert!(world.execute(1, bystander, &flush()).is_good());
         world.finish();
     }
 }

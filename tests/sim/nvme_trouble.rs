@@ -160,6 +160,7 @@ fn errors_of_the_store() {
             (Kind::Write, BackendError::NoSpace, &write, (0, 0x81)),
             (Kind::Write, BackendError::ReadOnly, &write, (0, 0x20)),
             (Kind::Read, BackendError::Failed(19), &read, (0, 0x06)),
+            (Kind::Read, BackendError::Busy, &read, (0, 0x82)),
             (Kind::Flush, EIO, &io::flush(1), (2, 0x80)),
         ] {
             let fault = Fault::every(kind, error.clone()).within(64 * 512..72 * 512);

@@ -82,7 +82,7 @@ impl Lanes {
         }
     }
 
-    /// Has the job run, or finishes it with an error where no thread can be had.
+    /// Has the job run, or ends it as [busy](BackendError::Busy) where no thread can be had.
     pub(super) fn submit(self: &Arc<Self>, job: Job) {
         let store = job.store();
         let mut table = locked(&self.by_store);
@@ -140,7 +140,7 @@ impl Lanes {
             *told = Some(now);
             tracing::warn!(
                 %error,
-                "no more I/O threads can be started: stores are slower, or operations fail; allow the process more \
+                "no more I/O threads can be started: stores are slower, and hosts may have to try again; allow the process more \
                  threads (systemd: TasksMax; shell: ulimit -u) or more memory"
             );
         }
@@ -157,7 +157,7 @@ impl Lanes {
         drop(state);
         drop(table);
         for job in lost {
-            job.finish(Err(BackendError::Failed(libc::EAGAIN)));
+            job.finish(Err(BackendError::Busy));
         }
     }
 

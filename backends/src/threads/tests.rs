@@ -246,7 +246,7 @@ fn operations_fail_where_no_thread_can_be_had() {
     for token in 0..3 {
         queue.submit(&backend(&store), read(0), Token(token));
         let done = take(&mut queue, 1);
-        assert_eq!(done[0].result, Err(BackendError::Failed(libc::EAGAIN)));
+        assert_eq!(done[0].result, Err(BackendError::Busy));
         assert_eq!(Arc::strong_count(&store), 1);
     }
     assert_eq!((lanes.census(), queue.in_flight()), ((0, 0, 0), 0));
@@ -293,7 +293,7 @@ fn nothing_is_lost_while_threads_come_go_and_are_refused() {
                     }
                     for (token, done) in take(&mut queue, burst as usize).iter().enumerate() {
                         assert_eq!(done.token, Token(token as u64));
-                        let refused = Err(BackendError::Failed(libc::EAGAIN));
+                        let refused = Err(BackendError::Busy);
                         assert!(done.result.is_ok() || done.result == refused);
                     }
                     done += burst;

@@ -54,6 +54,8 @@ impl Status {
     pub const LBA_OUT_OF_RANGE: Self = Self::generic(0x80);
     /// No space left where blocks are stored.
     pub const CAPACITY_EXCEEDED: Self = Self::generic(0x81);
+    /// The namespace cannot do that just now.
+    pub const NAMESPACE_NOT_READY: Self = Self::retry(0, 0x82);
     /// Somebody else's reservation, or a wrong key.
     pub const RESERVATION_CONFLICT: Self = Self::generic(0x83);
 
@@ -157,6 +159,7 @@ impl From<BlockFault> for Status {
             BlockFault::Medium { write: false } => Self::UNRECOVERED_READ_ERROR,
             BlockFault::ReadOnly => Self::NAMESPACE_WRITE_PROTECTED,
             BlockFault::Unsupported => Self::INVALID_OPCODE,
+            BlockFault::Busy => Self::NAMESPACE_NOT_READY,
             BlockFault::Hardware => Self::INTERNAL_ERROR,
             BlockFault::Miscompare { .. } => Self::COMPARE_FAILURE,
             BlockFault::TransferFailed => Self::DATA_TRANSFER_ERROR,

@@ -1,6 +1,6 @@
 //! From the end of a block operation to a response.
 
-use super::response::Response;
+use super::response::{Response, Status};
 use super::sense::{Sense, SenseCode, codes};
 use super::unit::LogicalUnit;
 use crate::block::{BlockFault, BlockOp};
@@ -15,13 +15,17 @@ pub fn complete(unit: &LogicalUnit, op: &BlockOp, result: Result<(), BlockFault>
         Err(BlockFault::PastEnd) if op.is_beyond(unit.capacity()) => {
             Response::check_condition_of(unit, codes::LBA_OUT_OF_RANGE)
         }
-        Err(fault) => Response::check_condition_of(unit, sense(op, fault)),
+        Err(fault) => match sense(op, fault) {
+            Some(sense) => Response::check_condition_of(unit, sense),
+            None => Status::Busy.into(),
+        },
     }
 }
 
-fn sense(op: &BlockOp, fault: BlockFault) -> Sense {
+/// None where nothing has failed, and the same may succeed later: BUSY has no sense data (SAM-5 5.3.1).
+fn sense(op: &BlockOp, fault: BlockFault) -> Option<Sense> {
     if let BlockOp::Copy(_) = op {
-        return copy_sense(fault).into();
+        return Some(copy_code(fault).into());
     }
     let code = match fault {
         BlockFault::PastEnd => medium(op.is_write()),
@@ -29,21 +33,22 @@ fn sense(op: &BlockOp, fault: BlockFault) -> Sense {
         BlockFault::NoSpace => codes::SPACE_ALLOCATION_FAILED,
         BlockFault::ReadOnly => codes::WRITE_PROTECTED,
         BlockFault::Unsupported => codes::INVALID_FIELD_IN_CDB,
+        BlockFault::Busy => return None,
         BlockFault::Hardware => codes::INTERNAL_FAILURE,
         BlockFault::TransferFailed => codes::DATA_PHASE_ERROR,
         BlockFault::Aborted => codes::COMMAND_ABORTED,
         BlockFault::Miscompare { offset } => {
-            return Sense {
+            return Some(Sense {
                 information: Some(offset),
                 ..codes::MISCOMPARE.into()
-            };
+            });
         }
     };
-    code.into()
+    Some(code.into())
 }
 
 /// A copy has failed once it got to one of its segments (SPC-4, errors while segment descriptors are processed).
-fn copy_sense(fault: BlockFault) -> SenseCode {
+fn copy_code(fault: BlockFault) -> SenseCode {
     match fault {
         BlockFault::NoSpace => codes::COPY_SPACE_ALLOCATION_FAILED,
         BlockFault::ReadOnly => codes::COPY_WRITE_PROTECTED,
@@ -51,6 +56,7 @@ fn copy_sense(fault: BlockFault) -> SenseCode {
         BlockFault::PastEnd
         | BlockFault::Medium { .. }
         | BlockFault::Unsupported
+        | BlockFault::Busy
         | BlockFault::Hardware
         | BlockFault::Miscompare { .. }
         | BlockFault::TransferFailed => codes::COPY_DEVICE_FAILURE,

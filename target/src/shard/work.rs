@@ -402,7 +402,9 @@ impl Shard {
         let slot = usize::from(task.connection);
         task.phase = Phase::Running;
         task.revoked = None;
-        let lost = self.note_lost_writes(id, flushed, done.result.is_err());
+        // A flush that was not even tried has lost nothing.
+        let failed = !matches!(done.result, Ok(()) | Err(BackendError::Busy));
+        let lost = self.note_lost_writes(id, flushed, failed);
         let over = self.is_closing(slot) || self.tasks.get(id).aborted;
         if over || done.result.is_err() || !self.keeps_lock(id) {
             self.unlock(id);

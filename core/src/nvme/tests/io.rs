@@ -456,6 +456,7 @@ fn what_went_wrong_ends_as_a_status() {
         (BlockFault::Medium { write: true }, 0x0280),
         (BlockFault::Medium { write: false }, 0x0281),
         (BlockFault::ReadOnly, 0x4020),
+        (BlockFault::Busy, 0x0082),
         (BlockFault::Hardware, 0x0006),
         (BlockFault::Miscompare { offset: 3 }, 0x4285),
         (BlockFault::TransferFailed, 0x0004),

@@ -295,4 +295,6 @@ fn ends_of_block_operations() {
         let miscompare = matches!(fault, BlockFault::Miscompare { .. });
         assert_eq!(sense.information, miscompare.then_some(513));
     }
+    let busy = complete(&unit, &read, Err(BlockFault::Busy));
+    assert_eq!(busy, Status::Busy.into());
 }

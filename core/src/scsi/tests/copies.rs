@@ -484,6 +484,7 @@ fn failures_of_copies() {
         (BlockFault::ReadOnly, 0xa, 0x27, 0x00),
         (BlockFault::PastEnd, 0xa, 0x0d, 0x01),
         (BlockFault::Medium { write: true }, 0xa, 0x0d, 0x01),
+        (BlockFault::Busy, 0xa, 0x0d, 0x01),
         (BlockFault::Hardware, 0xa, 0x0d, 0x01),
         (BlockFault::Aborted, 0xb, 0x00, 0x00),
     ] {
