@@ -505,7 +505,7 @@ impl Control {
         }
         self.leave(&entry, key);
         self.gone(key);
-        self.retire_if_gone(entry.port);
+        self.retire_if_unused(entry.port);
     }
 
     fn tell(&self, key: ConnectionKey, message: ShardMessage) {

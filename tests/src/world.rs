@@ -238,6 +238,11 @@ impl World {
         assert!(faults.remove_adapter_in_silence(name), "no node {name}");
     }
 
+    /// The daemon looks for adapters, as it does every few seconds.
+    pub fn look_around(&mut self) {
+        self.daemon.control.look_around(self.now);
+    }
+
     // --- letting things happen -----------------------------------------------------------------------------------
 
     /// A few things happen. Returns whether anything did.

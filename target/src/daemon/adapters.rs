@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use pagecast_rdma::fabric::{Adapter, AdapterEvent, CompletionQueue, FabricError};
 
@@ -24,9 +25,23 @@ pub struct AdapterPort {
     pub stock: BufferStock,
     /// The completion queue of each shard.
     pub queues: Vec<Arc<dyn CompletionQueue>>,
-    /// Whether it is going away: no logins over it, and it is let go of after its last connection.
-    pub gone: bool,
+    /// Whether it is there.
+    pub presence: Presence,
 }
+
+/// Whether an adapter is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It is.
+    There,
+    /// Its device is being removed, and was seen to be so then. It is let go of after its last connection.
+    Leaving(Instant),
+    /// It is gone: no logins over it, and its connections are closed.
+    Gone,
+}
+
+/// How long connections may end by themselves when their device is being removed. An initiator on the same machine says goodbye over them.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// A device that a thread attaches to an adapter.
 #[derive(Debug)]
@@ -56,13 +71,13 @@ impl Control {
     }
 
     /// Looks for adapters that were plugged in, that nobody needed before, or that are gone, and for the addresses that they bring.
-    pub fn look_around(&mut self) {
+    pub fn look_around(&mut self, now: Instant) {
         if !self.needs_adapters() && self.in_service().next().is_none() {
             return self.listen_again();
         }
         match self.fabric.adapters() {
             Ok(adapters) => {
-                self.let_go_of_missing(&adapters);
+                self.let_go_of_missing(&adapters, now);
                 if self.needs_adapters() {
                     self.take_in(adapters);
                 }
@@ -80,17 +95,32 @@ impl Control {
             .filter_map(|(number, port)| Some((number, &port.as_ref()?.adapter)))
     }
 
-    /// Not every driver tells that its device is gone, and SoftRoCE's waits for us to let go of it.
-    fn let_go_of_missing(&mut self, adapters: &[Arc<dyn Adapter>]) {
-        let is_there =
-            |adapter: &Arc<dyn Adapter>| adapters.iter().any(|other| Arc::ptr_eq(other, adapter));
-        let missing: Vec<(usize, String)> = (self.in_service())
-            .filter(|(_, adapter)| !is_there(adapter))
-            .map(|(number, adapter)| (number, adapter.name().to_owned()))
-            .collect();
-        for (number, adapter) in missing {
-            tracing::warn!(adapter, "adapter is gone");
-            self.adapter_gone(number);
+    /// Not every driver tells that its device is gone, and SoftRoCE's waits for us to let go of it. But one that is being removed is no
+    /// longer listed either, while what else uses it in the kernel still has to.
+    fn let_go_of_missing(&mut self, adapters: &[Arc<dyn Adapter>], now: Instant) {
+        for number in 0..MAX_ADAPTERS {
+            let Some(Some(port)) = self.ports.get_mut(number) else {
+                continue;
+            };
+            let is_listed = adapters
+                .iter()
+                .any(|other| Arc::ptr_eq(other, &port.adapter));
+            let adapter = port.adapter.name();
+            match port.presence {
+                _ if self.local_port == Some(number) => {}
+                Presence::Leaving(_) if is_listed => port.presence = Presence::There,
+                _ if is_listed => {}
+                Presence::There => {
+                    tracing::warn!(adapter, "adapter is being removed");
+                    port.presence = Presence::Leaving(now);
+                    self.retire_if_unused(number);
+                }
+                Presence::Leaving(since) if now.saturating_duration_since(since) >= FAREWELL => {
+                    tracing::warn!(adapter, "adapter is gone");
+                    self.adapter_gone(number);
+                }
+                Presence::Leaving(_) | Presence::Gone => {}
+            }
         }
     }
 
@@ -173,7 +203,7 @@ impl Control {
             adapter,
             stock,
             queues,
-            gone: false,
+            presence: Presence::There,
         });
         self.count_message_bytes();
         Ok(number)
@@ -291,14 +321,14 @@ impl Control {
         }
     }
 
-    /// An adapter is going away: its connections are closed, and after the last one it is let go of.
+    /// An adapter is gone: its connections are closed, and after the last one it is let go of.
     pub(super) fn adapter_gone(&mut self, number: usize) {
         if let Some(Some(port)) = self.ports.get_mut(number)
-            && !port.gone
+            && port.presence != Presence::Gone
         {
-            port.gone = true;
+            port.presence = Presence::Gone;
             self.close_all(number);
-            self.retire_if_gone(number);
+            self.retire_if_unused(number);
         }
     }
 
@@ -314,14 +344,14 @@ impl Control {
         }
     }
 
-    /// Lets go of an adapter that is gone, once it has no connection any more.
-    pub(super) fn retire_if_gone(&mut self, number: usize) {
+    /// Lets go of an adapter that is gone or going, once it has no connection any more.
+    pub(super) fn retire_if_unused(&mut self, number: usize) {
         let Some(place) = self.ports.get_mut(number) else {
             return;
         };
-        let gone = place.as_ref().is_some_and(|port| port.gone);
+        let stays = |port: &AdapterPort| port.presence == Presence::There;
         let used = (self.connections.values()).any(|entry| entry.port == number);
-        if !gone || used {
+        if used || place.as_ref().is_none_or(stays) {
             return;
         }
         if let Some(port) = place.take() {

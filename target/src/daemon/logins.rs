@@ -11,6 +11,7 @@ use pagecast_rdma::fabric::{
 };
 use thiserror::Error;
 
+use super::adapters::Presence;
 use super::targets::{Group, Target, relative_port};
 use super::tell::Stranger;
 use super::{Control, Entry, Nexus, Origin};
@@ -249,7 +250,11 @@ impl Control {
     /// The number of an adapter that a connection came in over.
     pub(super) fn port_for(&mut self, adapter: &Arc<dyn Adapter>) -> Result<usize, AdmitError> {
         match self.port_of(adapter) {
-            Some(port) if self.ports[port].as_ref().is_some_and(|port| port.gone) => {
+            Some(port)
+                if self.ports[port]
+                    .as_ref()
+                    .is_some_and(|port| port.presence == Presence::Gone) =>
+            {
                 Err(AdmitError::Full("its adapter is going away"))
             }
             Some(port) => Ok(port),

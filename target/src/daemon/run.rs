@@ -214,7 +214,7 @@ fn serve(
             }
         } else if now >= next_scan {
             next_scan = now + SCAN;
-            control.look_around();
+            control.look_around(now);
         }
         events.clear();
         let nap = match (busy, control.draining) {

@@ -125,7 +125,7 @@ fn an_adapter_that_comes_while_a_store_hangs() {
     store.hold(Kind::Populate);
     let there = std::net::SocketAddr::from(([10, 0, 1, 1], 5555));
     world.plug("target-b", there.ip());
-    world.daemon.control.look_around();
+    world.look_around();
     world.run_until(|_| (store.held() > 0).then_some(()));
     let has_windows = |world: &World| {
         let device = world.device("disk0").expect("it is served");
