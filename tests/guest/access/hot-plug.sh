@@ -15,7 +15,7 @@ mv "$second" "$second.away"
 
 rxe_gone() { ! [ -e "/sys/class/infiniband/$1" ]; }
 # The driver waits for its users to let go.
-unplug() { timeout 30 rdma link delete "$1" && until_true 5 rxe_gone "$1"; }
+unplug() { timeout 60 rdma link delete "$1" && until_true 5 rxe_gone "$1"; }
 plug_in() { rdma link add "$1" type rxe netdev "$2"; }
 adapters() { ctl status | jq -e --arg names "$1" '[.adapters[].name] | sort | join(" ") == $names'; }
 listens() { ctl status | jq -e '.warnings == []'; }
