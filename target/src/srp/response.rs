@@ -87,26 +87,15 @@ impl<'a> Response<'a> {
     /// Writes the response and returns its length. `limit` is the longest information unit that the initiator takes.
     pub fn emit(&self, out: &mut [u8], limit: u32) -> Result<usize, EmitError> {
         let room = usize::try_from(limit).unwrap_or(usize::MAX).min(out.len());
-        let code = match self.payload {
-            Payload::Code(code) => &[0, 0, 0, code as u8][..],
-            _ => &[],
+        let needed = match self.payload {
+            Payload::Code(_) => RESPONSE_SIZE + RESPONSE_DATA_SIZE,
+            Payload::None | Payload::Sense(_) => RESPONSE_SIZE,
         };
-        let needed = RESPONSE_SIZE + code.len();
         if room < needed {
             return Err(EmitError { needed, room });
         }
-        let sense = match self.payload {
-            Payload::Sense(sense) => &sense[..sense.len().min(MAX_SENSE).min(room - needed)],
-            _ => &[],
-        };
         let mut flags = 0;
         let mut counts = [0u32; 2];
-        if !code.is_empty() {
-            flags |= flag::RSPVALID;
-        }
-        if !sense.is_empty() {
-            flags |= flag::SNSVALID;
-        }
         match self.residuals.out {
             Residual::None => {}
             Residual::Over(count) => (flags, counts[0]) = (flags | flag::DOOVER, count),
@@ -117,6 +106,23 @@ impl<'a> Response<'a> {
             Residual::Over(count) => (flags, counts[1]) = (flags | flag::DIOVER, count),
             Residual::Under(count) => (flags, counts[1]) = (flags | flag::DIUNDER, count),
         }
+        // Both lists are bounded by constants. They begin in the same place: there never are both.
+        let (mut code_length, mut sense_length) = (0, 0);
+        match self.payload {
+            Payload::None => {}
+            Payload::Code(code) => {
+                flags |= flag::RSPVALID;
+                code_length = RESPONSE_DATA_SIZE;
+                put(out, RESPONSE_SIZE, &[0, 0, 0, code as u8]);
+            }
+            Payload::Sense(sense) => {
+                sense_length = sense.len().min(MAX_SENSE).min(room - RESPONSE_SIZE);
+                if sense_length > 0 {
+                    flags |= flag::SNSVALID;
+                }
+                put(out, RESPONSE_SIZE, &sense[..sense_length]);
+            }
+        }
 
         let mut header = [0; RESPONSE_SIZE];
         header[0] = opcode::RSP;
@@ -126,14 +132,10 @@ impl<'a> Response<'a> {
         header[19] = self.status;
         put(&mut header, 20, &counts[0].to_be_bytes());
         put(&mut header, 24, &counts[1].to_be_bytes());
-        // Both lists are bounded by constants.
-        put(&mut header, 28, &(sense.len() as u32).to_be_bytes());
-        put(&mut header, 32, &(code.len() as u32).to_be_bytes());
+        put(&mut header, 28, &(sense_length as u32).to_be_bytes());
+        put(&mut header, 32, &(code_length as u32).to_be_bytes());
         put(out, 0, &header);
-        // Response data comes before sense data.
-        put(out, RESPONSE_SIZE, code);
-        put(out, needed, sense);
-        Ok(needed + sense.len())
+        Ok(RESPONSE_SIZE + code_length + sense_length)
     }
 }
 
