@@ -112,7 +112,7 @@ fn an_initiator_that_takes_nothing_loses_its_connection() {
     for at in 0..4 {
         victim.start(&mut world, &read(at * size / BLOCK, size / BLOCK));
     }
-    world.pass(Duration::from_millis(100));
+    world.until_full(&victim);
     let sessions = world.sessions();
     other.start(&mut world, &change(action::PREEMPT_AND_ABORT, 2, 1));
     world.later(Duration::from_millis(1500));

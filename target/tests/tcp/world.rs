@@ -141,12 +141,25 @@ impl World {
         }
     }
 
-    /// Turns for a while.
+    /// Turns for a while, and some times whoever else has the processor meanwhile.
     pub(crate) fn pass(&mut self, time: Duration) {
         let start = Instant::now();
-        while start.elapsed() < time {
+        let mut turns = 0;
+        while start.elapsed() < time || turns < 20 {
             self.turn();
+            turns += 1;
         }
+    }
+
+    /// Turns until data waits at a host that takes none, and no more of it comes.
+    pub(crate) fn until_full(&mut self, host: &Host) {
+        let mut before = 0;
+        self.until("data to wait", |world| {
+            world.pass(Duration::from_millis(100));
+            let waiting = rustix::io::ioctl_fionread(&host.socket).unwrap();
+            let last = std::mem::replace(&mut before, waiting);
+            (waiting > 0 && waiting == last).then_some(())
+        });
     }
 
     /// A connection that says nothing yet.

@@ -23,7 +23,7 @@ pub struct Options {
     pub answer_pings: bool,
     /// Whether messages that this side cannot place are left alone, for tests that ask for them.
     pub tolerant: bool,
-    /// No login: what arrives is an [`Event::Message`], and everything is posted from the start.
+    /// No login: what arrives is an [`Event::Message`](super::Event::Message), and everything is posted from the start.
     pub raw: bool,
 }
 
