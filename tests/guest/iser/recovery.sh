@@ -25,7 +25,7 @@ step "eight initiators, each with a session of its own"
 # so that all read and write something else
 eight() {
     local n
-    iscsiadm -m discovery -t sendtargets -p "$IPV4:$ISCSI_PORT" -I iser || return 1
+    discovery -t sendtargets -p "$IPV4:$ISCSI_PORT" -I iser || return 1
     for n in 1 2 3 4 5 6 7 8; do
         iscsiadm -m iface -I "i$n" -o new &&
             iscsiadm -m iface -I "i$n" -o update -n iface.transport_name -v iser &&
