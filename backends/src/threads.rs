@@ -32,7 +32,7 @@ pub struct ThreadPool {
 
 impl ThreadPool {
     /// A pool of `threads` threads (at least one) for each store. They are started as there is something to do, and end after
-    /// some seconds without; where none can be started, operations fail. Making the pool starts none and does not fail.
+    /// some seconds without; where none can be started, operations end as [busy](BackendError::Busy). Making the pool starts none and does not fail.
     pub fn new(threads: usize) -> io::Result<Self> {
         Ok(Self::with(threads, LINGER, |body| {
             thread::Builder::new()

@@ -2,7 +2,7 @@
 
 use pagecast_backends::BackendError;
 use pagecast_backends::testing::{Fault, Kind};
-use pagecast_initiator::{Task, scsi};
+use pagecast_initiator::scsi;
 use pagecast_tests::{Setup, seeds};
 
 use super::{BLOCK, MISCOMPARE, answered, compare_and_write, out, send_out, stuck_compare};
@@ -25,13 +25,7 @@ fn writers_wait_for_a_compare_and_write_of_the_same_blocks_only() {
         assert!(!answered(&mut world, two, waits), "seed {seed}");
         assert!(!answered(&mut world, two, discard), "seed {seed}");
         // Aborted where it waits, it ends at once.
-        let task = Task {
-            lun: scsi::lun(0),
-            function: 1,
-            tag: discard,
-        };
-        assert_eq!(world.manage(two.0, two.1, task), 0);
-        world.initiators[two.0].abandon(two.1, discard);
+        world.abort(two.0, two.1, discard);
         world.io.release();
         assert!(world.reply(one.0, one.1, swap).is_good());
         assert!(world.reply(two.0, two.1, waits).is_good());

@@ -104,13 +104,7 @@ fn what_waits_for_its_turn_can_be_aborted() {
         let behind = out(&mut world, at, scsi::write16(1, 1, false), &[8; BLOCK]);
         let behind = world.send(0, at.1, &behind);
         world.settle();
-        let task = Task {
-            lun: scsi::lun(0),
-            function: 1,
-            tag: ordered,
-        };
-        assert_eq!(world.manage(0, at.1, task), 0);
-        world.initiators[0].abandon(at.1, ordered);
+        world.abort(0, at.1, ordered);
         // Nothing is in its way any more.
         assert!(world.reply(0, at.1, behind).is_good(), "seed {seed}");
         // And all of them at once.
@@ -119,8 +113,9 @@ fn what_waits_for_its_turn_can_be_aborted() {
         let last = Command::new(0, scsi::test_unit_ready(), Data::None);
         let last = world.send(0, at.1, &last);
         let task = Task {
+            lun: scsi::lun(0),
             function: 2,
-            ..task
+            tag: ordered,
         };
         let set = world.initiators[0].task(at.1, task).expect("a credit");
         world.settle();
@@ -150,13 +145,7 @@ fn what_never_has_its_turn_changes_nothing() {
         let ready = Command::new(0, scsi::test_unit_ready(), Data::None);
         let ordered = world.send(0, at.1, &with(ORDERED, ready.clone()));
         world.settle();
-        let task = Task {
-            lun: scsi::lun(0),
-            function: 1,
-            tag: ordered,
-        };
-        assert_eq!(world.manage(0, at.1, task), 0);
-        world.initiators[0].abandon(at.1, ordered);
+        world.abort(0, at.1, ordered);
         world.io.release();
         assert!(world.reply(0, at.1, first).is_good(), "seed {seed}");
         // MODE PARAMETERS CHANGED.

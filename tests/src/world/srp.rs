@@ -107,6 +107,17 @@ impl World {
         reply.response.code.expect("a response code")
     }
 
+    /// Aborts a command for LUN 0, which succeeds. No response to it is wanted any more.
+    pub fn abort(&mut self, host: Host, channel: ChannelId, tag: u64) {
+        let task = Task {
+            lun: scsi::lun(0),
+            function: 1,
+            tag,
+        };
+        assert_eq!(self.manage(host, channel, task), 0);
+        self.initiators[host].abandon(channel, tag);
+    }
+
     /// Waits until a channel is over.
     pub fn over(&mut self, host: Host, channel: ChannelId) -> ChannelState {
         self.run_until(|world| {
